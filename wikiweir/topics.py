@@ -40,6 +40,7 @@ def declarations(settings: Settings) -> tuple[Topic, ...]:
         "message.timestamp.type": "CreateTime",
         # Batches stay as the producer compressed them (lz4): the broker never packs anew.
         "compression.type": "producer",
+        "max.message.bytes": str(request_bytes(settings)),
     }
     return (
         Topic(
@@ -53,7 +54,6 @@ def declarations(settings: Settings) -> tuple[Topic, ...]:
                 "retention.bytes": str(settings.keep.kafka_bytes),
                 # Retention deletes whole segments: a day's segment lets data live at most a day too long.
                 "segment.ms": _ms(min(timedelta(days=1), settings.keep.kafka)),
-                "max.message.bytes": str(request_bytes(settings)),
             },
             why="Exact bytes of each SSE data line, by crc32(meta.id): one id, one partition, so that the first copy "
             "by (partition, offset) is the same for every reader. Retention outlives what a lost checkpoint needs.",
@@ -68,7 +68,6 @@ def declarations(settings: Settings) -> tuple[Topic, ...]:
                 # The only place where these bytes are: kept as long as bronze keeps the others, within a bound.
                 "retention.ms": _ms(settings.keep.bronze),
                 "retention.bytes": str(1024**3),
-                "max.message.bytes": str(HEADROOM_BYTES),
             },
             why="What could not become an event: at most the first 64 KiB of it, with reason, length and sha256.",
         ),
@@ -84,7 +83,6 @@ def declarations(settings: Settings) -> tuple[Topic, ...]:
                 "segment.ms": _ms(timedelta(hours=1)),
                 "min.cleanable.dirty.ratio": "0.1",
                 "max.compaction.lag.ms": _ms(timedelta(hours=2)),
-                "max.message.bytes": str(HEADROOM_BYTES),
             },
             why="How far each stream is safely in Kafka; the last value of a key is all that counts.",
         ),
