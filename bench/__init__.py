@@ -1,0 +1,1 @@
+"""Benchmarks: ours, the usual way, a competent baseline and the limit, in one run, answers checked equal first."""

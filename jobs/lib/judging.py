@@ -1,0 +1,128 @@
+"""Which records of a micro-batch count: first copies that are new, and what becomes of the others.
+
+Arrow in, Arrow out, no database. The surprising thing: the judgement is made over ids alone, canaries and records that
+will be rejected included, because both layers de-duplicate before they classify.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+COLUMNS = (
+    "partition",
+    "offset",
+    "kafka_time",
+    "event_id",
+    "key_hour",
+    "event_time",
+    "event_hour",
+    "outcome",
+    "reason",
+    "wiki",
+    "server_name",
+)
+"""What the driver needs to know of each record."""
+
+DUPLICATE = "duplicate"
+LEFT_TO_BATCH = "left_to_batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Key hours at or below it cannot be told from duplicates. `text` is PostgreSQL's, `micros` none for -infinity."""
+
+    text: str = "-infinity"
+    micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The records with their final outcome, and what must be remembered of them."""
+
+    records: pa.Table
+    new_ids: int
+    """Ids that are to be inserted into `seen`: first copies, unknown, above the floor."""
+    excluded: pa.Table
+    """partition, offset of the records that classification takes for something that counts, and that do not count."""
+
+    def count(self, outcome: str) -> int:
+        """How many records came to an outcome."""
+        return int(pc.sum(pc.equal(self.records["outcome"], outcome)).as_py() or 0)
+
+    def facts(self) -> pa.Table:
+        """The records that count."""
+        return self.records.filter(pc.equal(self.records["outcome"], "fact"))
+
+    def remembered(self, floor: "Floor") -> pa.Table:
+        """The records whose ids belong into `seen`, new or known: those with an id above the floor."""
+        found = self.records.filter(self.records["event_id"].is_valid())
+        if floor.micros is None:
+            return found
+        return found.filter(pc.greater(found["key_hour"].cast(pa.int64()), floor.micros))
+
+    def outcomes(self) -> pa.Table:
+        """event_hour, outcome, reason, records."""
+        grouped = self.records.group_by(["event_hour", "outcome", "reason"]).aggregate([([], "count_all")])
+        return grouped.rename_columns(["event_hour", "outcome", "reason", "records"])
+
+
+def in_order(records: pa.Table) -> pa.Table:
+    """By (partition, offset): the order in which copies come first."""
+    return records.sort_by([("partition", "ascending"), ("offset", "ascending")])
+
+
+def later_copies(records: pa.Table) -> NDArray[np.bool_]:
+    """Per record of an ordered table whether an earlier record has the same id and key hour."""
+    pairs = records.select(["event_id", "key_hour"]).to_pandas()
+    later: NDArray[np.bool_] = (pairs.duplicated() & pairs["event_id"].notna()).to_numpy(dtype=bool)
+    return later
+
+
+def first_copies(records: pa.Table, later: NDArray[np.bool_]) -> pa.Table:
+    """n (row number in `records`), key_hour, id of the first copy of each id in the batch."""
+    is_first = ~later & records["event_id"].is_valid().to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(is_first)
+    chosen = records.take(rows)
+    return pa.table({"n": pa.array(rows, pa.int32()), "key_hour": chosen["key_hour"], "id": chosen["event_id"]})
+
+
+def judge(records: pa.Table, later: NDArray[np.bool_], known: Iterable[int], floor: Floor) -> Judged:
+    """Final outcomes of an ordered table; `known` are row numbers of first copies that `seen` holds."""
+    has_id = records["event_id"].is_valid().to_numpy(zero_copy_only=False)
+    duplicate = later.copy()
+    duplicate[np.fromiter(known, dtype=np.int64)] = True
+    key_hours = records["key_hour"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    below = np.zeros(len(duplicate), dtype=bool) if floor.micros is None else key_hours <= floor.micros
+    left = has_id & ~duplicate & below
+    overruled = duplicate | left
+    outcome = np.where(duplicate, DUPLICATE, np.where(left, LEFT_TO_BATCH, records["outcome"].to_numpy()))
+    reason = np.where(overruled, "", records["reason"].to_numpy())
+    columns = {name: records[name] for name in records.column_names}
+    columns["outcome"] = pa.array(outcome, pa.string())
+    columns["reason"] = pa.array(reason, pa.string())
+    return Judged(
+        records=pa.table(columns),
+        new_ids=int((has_id & ~overruled).sum()),
+        excluded=records.select(["partition", "offset"]).filter(pa.array(overruled)),
+    )
+
+
+def distinct_hours(column: pa.ChunkedArray) -> list[datetime]:
+    """The hours that instants of a column are in."""
+    return _distinct(column, "hour")
+
+
+def distinct_days(column: pa.ChunkedArray) -> list[datetime]:
+    """The UTC days that instants of a column are in."""
+    return _distinct(column, "day")
+
+
+def _distinct(column: pa.ChunkedArray, unit: str) -> list[datetime]:
+    micros = 86_400_000_000 if unit == "day" else 3_600_000_000
+    instants = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    return [datetime.fromtimestamp(int(start) * micros / 1e6, UTC) for start in np.unique(instants // micros)]

@@ -1,0 +1,5 @@
+"""`python -m local`: what `./weir` becomes."""
+
+from local.cli import app
+
+app(prog_name="./weir")

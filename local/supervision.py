@@ -1,0 +1,246 @@
+"""supervisord keeps the programs running: its configuration, rendered, and a client for it.
+
+It listens on a Unix socket in the state folder, mode 0700. Programs are started one by one, in order, so none starts
+by itself. The surprising thing: some ends must not be followed by a new start, and each is an exit code of its own:
+3 of the stream (another driver has taken over), 78 of stream and producer and 2 of the replay server (a wrong
+setting, which no restart heals).
+"""
+
+import hashlib
+import os
+import shlex
+import subprocess
+import tempfile
+import xmlrpc.client
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from supervisor import xmlrpc as supervisor_xmlrpc
+
+from local import kafka, postgres, source, spark, toolchain
+from local.instance import CONTROLLER_PORT, Instance, postgres_layout
+from local.processes import NotReadyError, tail, wait_until
+from wikiweir.clock import Clock, SystemClock
+from wikiweir.settings import PROJECT, Settings
+
+FENCED_EXIT_CODE = 3
+"""`jobs/stream_events.py` was fenced by another driver."""
+
+USAGE_EXIT_CODE = 2
+"""The replay server does not understand its arguments or cannot read its files."""
+
+SOCKET_PATH_BYTES = 100
+"""Linux allows 107 and macOS 103, and supervisord makes the socket under a longer name first."""
+
+START_ORDER = ("postgres", "kafka", "replay", "producer", "stream")
+STOP_ORDER = ("stream", "producer", "replay", "kafka", "postgres")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramSpec:
+    """One supervised program. `stop_seconds`: how long it may take before it is killed."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    stop_signal: str = "TERM"
+    stop_seconds: int = 20
+    final_exit_codes: tuple[int, ...] = ()
+
+
+def programs(instance: Instance, settings: Settings) -> list[ProgramSpec]:
+    """The programs of this instance, in the order of their start."""
+    specs = []
+    if "postgres" in instance.embedded:
+        specs.append(
+            ProgramSpec(
+                name="postgres",
+                command=postgres.command(postgres_layout(instance)),
+                user=postgres.account(),
+                stop_signal="INT",
+            )
+        )
+    if "kafka" in instance.embedded:
+        layout = kafka_layout(instance, settings)
+        specs.append(ProgramSpec(name="kafka", command=kafka.command(layout, java_home=settings.java_home)))
+    python = str(toolchain.python())
+    if source.needs_replay(settings.source_id):
+        replay = [python, "-m", "local.replay", *source.replay_arguments(instance)]
+        specs.append(ProgramSpec(name="replay", command=replay, stop_seconds=5, final_exit_codes=(USAGE_EXIT_CODE,)))
+    producer = [python, "-m", "ingestion"]
+    specs.append(ProgramSpec(name="producer", command=producer, stop_seconds=30, final_exit_codes=(os.EX_CONFIG,)))
+    specs.append(
+        ProgramSpec(
+            name="stream",
+            command=spark.submit(spark.properties_file(instance), PROJECT / "jobs" / "stream_events.py"),
+            environment=spark.environment(settings),
+            stop_seconds=30,
+            final_exit_codes=(FENCED_EXIT_CODE, os.EX_CONFIG),
+        )
+    )
+    return specs
+
+
+def kafka_layout(instance: Instance, settings: Settings) -> kafka.Layout:
+    """Where the embedded Kafka lives and listens."""
+    return kafka.Layout(
+        folder=instance.home / "kafka",
+        port=int(settings.kafka_bootstrap.rpartition(":")[2]),
+        controller_port=int(instance.values[CONTROLLER_PORT]),
+        max_event_bytes=settings.max_event_bytes,
+    )
+
+
+def socket_path(instance: Instance) -> Path:
+    """supervisord's socket: in the state folder, or in a private folder beside it where that path is too long."""
+    path = instance.run / "supervisor.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+        return path
+    digest = hashlib.sha256(os.fsencode(instance.home)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"wikiweir-{os.geteuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise NotReadyError(f"{folder} belongs to somebody else; set WIKIWEIR_HOME to a shorter path")
+    return folder / "supervisor.sock"
+
+
+def render(instance: Instance, specs: Sequence[ProgramSpec]) -> str:
+    """`supervisord.conf`."""
+    common = {"WIKIWEIR_HOME": instance.home, "WIKIWEIR_TOOLCHAIN": toolchain.root(), "PYTHONPATH": PROJECT}
+    lines = [
+        "; Rendered by local.supervision at every start.",
+        "[unix_http_server]",
+        f"file={_escape(socket_path(instance))}",
+        "chmod=0700",
+        "",
+        "[supervisord]",
+        f"logfile={_escape(instance.logs / 'supervisord.log')}",
+        "logfile_maxbytes=5MB",
+        "logfile_backups=1",
+        f"pidfile={_escape(instance.run / 'supervisord.pid')}",
+        f"childlogdir={_escape(instance.logs)}",
+        "umask=022",
+        *(["user=root"] if os.geteuid() == 0 else []),
+        "",
+        "[rpcinterface:supervisor]",
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+    ]
+    for spec in specs:
+        environment = {**common, "PYTHONUNBUFFERED": "1", **spec.environment}
+        lines += [
+            "",
+            f"[program:{spec.name}]",
+            f"command={_escape(shlex.join(spec.command))}",
+            f"directory={'/' if spec.user else _escape(PROJECT)}",
+            "environment=" + ",".join(f'{key}="{_escape(value)}"' for key, value in environment.items()),
+            *([f"user={spec.user}"] if spec.user else []),
+            "autostart=false",
+            # after a crash at once; where it cannot even start, again and again, a second longer each time
+            f"autorestart={'unexpected' if spec.final_exit_codes else 'true'}",
+            *([f"exitcodes={','.join(map(str, spec.final_exit_codes))}"] if spec.final_exit_codes else []),
+            "startsecs=1",
+            "startretries=1000",
+            f"stopsignal={spec.stop_signal}",
+            f"stopwaitsecs={spec.stop_seconds}",
+            "killasgroup=true",
+            "redirect_stderr=true",
+            f"stdout_logfile={_escape(instance.logs / (spec.name + '.log'))}",
+            "stdout_logfile_maxbytes=10MB",
+            "stdout_logfile_backups=3",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(value: object) -> str:
+    """supervisord expands `%(…)s`."""
+    return str(value).replace("%", "%%")
+
+
+class _Server(xmlrpc.client.ServerProxy):
+    """An XML-RPC proxy over supervisord's socket."""
+
+
+class Supervisor:
+    """The supervisord of one instance."""
+
+    def __init__(self, instance: Instance, clock: Clock | None = None) -> None:
+        self.instance = instance
+        self.clock = clock or SystemClock()
+        self._socket = socket_path(instance)
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        transport = supervisor_xmlrpc.SupervisorTransport(None, None, f"unix://{self._socket}")
+        with _Server("http://127.0.0.1", transport=transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._call("getState")
+        except (OSError, xmlrpc.client.Error):
+            return False
+        return True
+
+    def start(self, specs: Sequence[ProgramSpec]) -> None:
+        """Start supervisord, or let the running one read its configuration anew. No program is started by it."""
+        conf = self.instance.run / "supervisord.conf"
+        rendered = render(self.instance, specs)
+        if self.is_running:
+            if conf.read_text(encoding="utf-8") != rendered:
+                conf.write_text(rendered, encoding="utf-8")
+                self._reread()
+            return
+        conf.write_text(rendered, encoding="utf-8")
+        command = [str(toolchain.program("supervisord")), "-c", str(conf)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", stdin=subprocess.DEVNULL)
+        if done.returncode != 0 or not wait_until(lambda: self.is_running, 10, clock=self.clock):
+            log = tail(self.instance.logs / "supervisord.log")
+            raise NotReadyError(f"supervisord did not start:\n{done.stdout}{done.stderr}{log}")
+
+    def _reread(self) -> None:
+        added, changed, removed = self._call("reloadConfig")[0]
+        for name in [*changed, *removed]:
+            self._call("stopProcessGroup", name)
+            self._call("removeProcessGroup", name)
+        for name in [*added, *changed]:
+            self._call("addProcessGroup", name)
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Name -> supervisord's own description of each program."""
+        return {info["name"]: info for info in self._call("getAllProcessInfo")}
+
+    def start_program(self, name: str) -> None:
+        """Start one program if it is not running; returns at once."""
+        if self.states()[name]["statename"] not in {"RUNNING", "STARTING"}:
+            self._call("startProcess", name, False)
+
+    def stop_program(self, name: str) -> None:
+        """Stop one program and wait until it has ended."""
+        if self.states()[name]["statename"] in {"RUNNING", "STARTING", "BACKOFF"}:
+            self._call("stopProcess", name, True)
+
+    def look(self, name: str, final_exit_codes: tuple[int, ...]) -> tuple[bool, int]:
+        """Whether the program has ended for good, and its pid (0 while there is none)."""
+        info = self.states()[name]
+        exited = info["statename"] == "EXITED" and info["exitstatus"] in final_exit_codes
+        return exited or info["statename"] in {"FATAL", "STOPPED"}, int(info["pid"])
+
+    def shutdown(self) -> None:
+        """End supervisord itself and wait until it is gone."""
+        pid = int(self._call("getPID"))
+        self._call("shutdown")
+        if not wait_until(lambda: not _exists(pid), 15, clock=self.clock):
+            raise NotReadyError(f"supervisord (pid {pid}) did not end within 15 s")
+
+
+def _exists(pid: int) -> bool:
+    """Whether it still does anything: process 1 of a container may leave the dead lying about."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

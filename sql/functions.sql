@@ -1,0 +1,376 @@
+-- What the writers may have done for them by the owner: leaves, retention, generations. Re-applied when changed.
+-- Called by wikiweir_stream (speed.*, ops.bind_instance) and wikiweir_batch (batch.ensure_partitions). The helpers in
+-- `ops` are for these functions only. Every function that anyone else may call is SECURITY DEFINER with a fixed search_path.
+-- Numbers of generations are `integer` here, so that a plain literal 1 finds the function.
+
+-- Name of a leaf: activity_g1_20261123, seen_g1_2026112309, batch: activity_20261123.
+CREATE OR REPLACE FUNCTION ops.leaf_name(table_name text, wanted integer, width text, starts timestamptz)
+RETURNS text
+LANGUAGE sql
+IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT table_name || COALESCE('_g' || wanted, '') || '_'
+        || to_char(starts AT TIME ZONE 'UTC', CASE width WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMMDDHH24' END)
+$$;
+
+-- Leaves that the instants need and that are not there yet. (`wanted` is NULL for tables without generations.)
+CREATE OR REPLACE FUNCTION ops.missing_leaves(
+    wanted_schema text,
+    wanted integer,
+    windows timestamptz[],
+    key_hours timestamptz[],
+    received timestamptz[]
+)
+RETURNS TABLE (table_name text, leaf text, starts timestamptz, ends timestamptz, storage text)
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT
+        rule.table_name,
+        name.leaf,
+        needed.starts,
+        needed.starts + ('1 ' || rule.width)::interval,
+        rule.storage
+    FROM ops.partition_rules AS rule
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT date_trunc(rule.width, instant, 'UTC') AS starts
+        FROM unnest(
+            CASE rule.instants WHEN 'windows' THEN windows WHEN 'key_hours' THEN key_hours ELSE received END
+        ) AS instant
+    ) AS needed
+    CROSS JOIN LATERAL (
+        SELECT ops.leaf_name(rule.table_name, wanted, rule.width, needed.starts) AS leaf
+    ) AS name
+    WHERE rule.schema_name = wanted_schema
+        AND to_regclass(format('%I.%I', wanted_schema, name.leaf)) IS NULL
+    ORDER BY rule.table_name, needed.starts
+$$;
+
+-- Makes missing leaves: a free-standing table first, attached second. ATTACH locks the parent against other DDL only,
+-- so readers and writers go on; PARTITION OF would lock them out. The leaf is empty: nothing to scan, no CHECK needed.
+CREATE OR REPLACE FUNCTION ops.ensure_leaves(
+    wanted_schema text,
+    wanted integer,
+    windows timestamptz[],
+    key_hours timestamptz[],
+    received timestamptz[]
+)
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
+AS $$
+DECLARE
+    missing record;
+    instant timestamptz;
+    suffix text := COALESCE('_g' || wanted, '');
+    parent text;
+    made integer := 0;
+BEGIN
+    FOR instant IN SELECT DISTINCT unnest(windows || key_hours || received) LOOP
+        IF instant IS NULL OR instant < '0001-01-01' OR instant >= '10000-01-01' THEN
+            RAISE EXCEPTION 'expected instants in the years 1 to 9999, found %', COALESCE(instant::text, 'NULL')
+                USING ERRCODE = 'datetime_field_overflow', HINT = 'Clamp or reject such a time before it is stored.';
+        END IF;
+    END LOOP;
+    PERFORM 1 FROM ops.missing_leaves(wanted_schema, wanted, windows, key_hours, received);
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    SELECT rule.table_name || suffix INTO parent
+    FROM ops.partition_rules AS rule
+    WHERE rule.schema_name = wanted_schema
+    ORDER BY rule.table_name
+    LIMIT 1;
+    IF to_regclass(format('%I.%I', wanted_schema, parent)) IS NULL THEN
+        RAISE EXCEPTION 'generation % has no tables (%.% is missing)', wanted, wanted_schema, parent
+            USING ERRCODE = 'undefined_table', HINT = 'Call speed.ensure_generation first; a dropped one does not come back.';
+    END IF;
+    -- One session at a time. A lock on a table, not an advisory one: getting it makes this session hear of the leaves
+    -- that another has committed meanwhile. It is the lock ATTACH takes: in nobody's way who reads or writes.
+    EXECUTE format('LOCK TABLE ONLY %I.%I IN SHARE UPDATE EXCLUSIVE MODE', wanted_schema, parent);
+    FOR missing IN SELECT * FROM ops.missing_leaves(wanted_schema, wanted, windows, key_hours, received) LOOP
+        parent := missing.table_name || suffix;
+        EXECUTE format(
+            'CREATE TABLE %1$I.%2$I (LIKE %1$I.%3$I INCLUDING ALL EXCLUDING COMMENTS) WITH (%4$s)',
+            wanted_schema, missing.leaf, parent, missing.storage
+        );
+        EXECUTE format(
+            'ALTER TABLE %1$I.%3$I ATTACH PARTITION %1$I.%2$I FOR VALUES FROM (%4$L) TO (%5$L)',
+            wanted_schema, missing.leaf, parent, missing.starts, missing.ends
+        );
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+-- Makes the row and the tables of a generation, as a shadow if it is new. Does nothing where all is there.
+CREATE OR REPLACE FUNCTION speed.ensure_generation(wanted integer)
+RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    rule record;
+    branch text;
+BEGIN
+    LOCK TABLE ops.partition_rules IN SHARE UPDATE EXCLUSIVE MODE;
+    INSERT INTO ops.generations (generation, state) VALUES (wanted, 'shadow') ON CONFLICT DO NOTHING;
+    INSERT INTO ops.stream_owner (generation) VALUES (wanted) ON CONFLICT DO NOTHING;
+    IF EXISTS (SELECT FROM ops.generations AS g WHERE g.generation = wanted AND g.state = 'retired') THEN
+        RAISE EXCEPTION 'generation % is retired', wanted
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'A rebuild takes a number never used before.';
+    END IF;
+    FOR rule IN
+        SELECT r.table_name, r.instants, a.attname AS time_column
+        FROM ops.partition_rules AS r
+        JOIN pg_attribute AS a ON a.attrelid = format('speed.%I', r.table_name)::regclass AND a.attnum = 2
+        WHERE r.schema_name = 'speed'
+        ORDER BY r.table_name
+    LOOP
+        branch := rule.table_name || '_g' || wanted;
+        CONTINUE WHEN to_regclass(format('speed.%I', branch)) IS NOT NULL;
+        EXECUTE format(
+            'CREATE TABLE speed.%1$I (LIKE speed.%2$I INCLUDING ALL EXCLUDING COMMENTS) PARTITION BY RANGE (%3$I)',
+            branch, rule.table_name, rule.time_column
+        );
+        EXECUTE format('ALTER TABLE speed.%I ATTACH PARTITION speed.%I FOR VALUES IN (%s)', rule.table_name, branch, wanted);
+    END LOOP;
+END
+$$;
+
+-- Makes the leaves that these instants need; any order, any repetition. Returns how many were made.
+CREATE OR REPLACE FUNCTION speed.ensure_partitions(
+    wanted integer,
+    windows timestamptz[],
+    key_hours timestamptz[],
+    received timestamptz[]
+)
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made integer;
+BEGIN
+    made := ops.ensure_leaves('speed', wanted, windows, key_hours, received);
+    IF made > 0 THEN
+        -- A leaf whose batch never committed an id must expire too.
+        INSERT INTO ops.seen_partitions (generation, key_hour)
+        SELECT DISTINCT wanted, date_trunc('hour', instant, 'UTC') FROM unnest(key_hours) AS instant
+        ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN made;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION batch.ensure_partitions(windows timestamptz[])
+RETURNS integer
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ops.ensure_leaves('batch', NULL, windows, '{}', '{}')
+$$;
+
+-- Drops leaves of `seen` that no id has reached for `keep`, raises the floor to the greatest dropped key hour, returns the floor.
+-- A key hour that is not itself older than `keep` stays (one in the future would lift the floor over everything).
+-- Where a batch or a reader is in the way it drops nothing: the next call will.
+CREATE OR REPLACE FUNCTION speed.expire_seen(wanted integer, keep interval)
+RETURNS timestamptz
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '200ms'
+AS $$
+DECLARE
+    old record;
+    floor_now timestamptz;
+BEGIN
+    BEGIN
+        -- The lock every batch begins with: no batch is under way that counts on the old floor.
+        PERFORM 1 FROM ops.stream_owner AS o WHERE o.generation = wanted FOR UPDATE;
+        FOR old IN
+            DELETE FROM ops.seen_partitions AS p
+            WHERE p.generation = wanted AND p.newest_arrival < now() - keep AND p.key_hour < now() - keep
+            RETURNING p.key_hour, ops.leaf_name('seen', wanted, 'hour', p.key_hour) AS leaf
+        LOOP
+            EXECUTE format('DROP TABLE IF EXISTS speed.%I', old.leaf);
+            UPDATE ops.generations AS g
+            SET seen_floor = old.key_hour
+            WHERE g.generation = wanted AND g.seen_floor < old.key_hour;
+        END LOOP;
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+        NULL;
+    END;
+    SELECT g.seen_floor INTO floor_now FROM ops.generations AS g WHERE g.generation = wanted;
+    RETURN floor_now;
+END
+$$;
+
+-- Drops hours of `recent_changes` that ended more than `keep` ago; returns how many. Each drop waits 100 ms at most for
+-- readers, because new readers queue behind it; what is in use stays until the next call.
+CREATE OR REPLACE FUNCTION speed.expire_recent_changes(wanted integer, keep interval)
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET lock_timeout = '100ms'
+AS $$
+DECLARE
+    old record;
+    dropped integer := 0;
+BEGIN
+    FOR old IN
+        SELECT leaf.relname
+        FROM pg_inherits AS i
+        JOIN pg_class AS leaf ON leaf.oid = i.inhrelid
+        WHERE i.inhparent = to_regclass(format('speed.recent_changes_g%s', wanted))
+            AND to_timestamp(right(leaf.relname, 10), 'YYYYMMDDHH24') + interval '1 hour' <= now() - keep
+        ORDER BY leaf.relname
+    LOOP
+        BEGIN
+            EXECUTE format('DROP TABLE speed.%I', old.relname);
+            dropped := dropped + 1;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            RETURN dropped;
+        END;
+    END LOOP;
+    RETURN dropped;
+END
+$$;
+
+-- Deletes ledger rows older than `keep`, never the last one (it says where to go on); returns how many.
+CREATE OR REPLACE FUNCTION speed.expire_ledger(wanted integer, keep interval)
+RETURNS bigint
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH deleted AS (
+        DELETE FROM ops.stream_batches AS b
+        WHERE b.generation = wanted
+            AND b.committed_at < now() - keep
+            AND b.sequence < (SELECT max(l.sequence) FROM ops.stream_batches AS l WHERE l.generation = wanted)
+        RETURNING 1
+    )
+    SELECT count(*) FROM deleted
+$$;
+
+-- Makes shadow `later` the live generation and retires `earlier`, at once for every reader; fences the retired one's driver.
+-- Refuses while the shadow's ledger is behind the live one's on any partition.
+CREATE OR REPLACE FUNCTION speed.swap_generation(earlier integer, later integer)
+RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '10s'
+AS $$
+DECLARE
+    states jsonb;
+    behind text;
+BEGIN
+    -- Both drivers hold their row while they commit; lowest number first, so that two swaps cannot deadlock.
+    PERFORM 1 FROM ops.stream_owner AS o WHERE o.generation IN (earlier, later) ORDER BY o.generation FOR UPDATE;
+    SELECT COALESCE(jsonb_object_agg(g.generation, g.state), '{}') INTO states
+    FROM ops.generations AS g
+    WHERE g.generation IN (earlier, later);
+    IF states ->> earlier::text IS DISTINCT FROM 'live' OR states ->> later::text IS DISTINCT FROM 'shadow' THEN
+        RAISE EXCEPTION 'expected % to be live and % to be shadow, found %', earlier, later, states
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'See ops.generations.';
+    END IF;
+    SELECT string_agg(format('partition %s: %s, needs %s', o.partition, COALESCE(o.reached, 'none'), o.wanted), '; ' ORDER BY o.partition)
+    INTO behind
+    FROM (
+        SELECT live.key AS partition, live.value AS wanted, ops.last_offsets(later) ->> live.key AS reached
+        FROM jsonb_each_text(ops.last_offsets(earlier)) AS live
+    ) AS o
+    WHERE COALESCE(o.reached::bigint, -1) < o.wanted::bigint;
+    IF behind IS NOT NULL THEN
+        RAISE EXCEPTION 'generation % is behind generation %: %', later, earlier, behind
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Let the rebuild go on, then swap again.';
+    END IF;
+    UPDATE ops.generations AS g SET state = 'retired', retired_at = now() WHERE g.generation = earlier;
+    UPDATE ops.generations AS g SET state = 'live', went_live_at = now() WHERE g.generation = later;
+    UPDATE ops.stream_owner AS o SET epoch = o.epoch + 1 WHERE o.generation = earlier;
+END
+$$;
+
+-- Where a generation's ledger ends: next offset per partition; {} for an empty ledger.
+CREATE OR REPLACE FUNCTION ops.last_offsets(wanted integer)
+RETURNS jsonb
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT COALESCE(
+        (
+            SELECT b.end_offsets
+            FROM ops.stream_batches AS b
+            WHERE b.generation = wanted
+            ORDER BY b.sequence DESC
+            LIMIT 1
+        ),
+        '{}'
+    )
+$$;
+
+-- Drops the tables, ledger and counts of a retired generation. Its rows in generations and stream_owner stay: the number
+-- is never used again and a sleeping driver of it stays fenced.
+CREATE OR REPLACE FUNCTION speed.drop_generation(wanted integer)
+RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    found_state text;
+    rule record;
+BEGIN
+    PERFORM 1 FROM ops.stream_owner AS o WHERE o.generation = wanted FOR UPDATE;
+    SELECT g.state INTO found_state FROM ops.generations AS g WHERE g.generation = wanted;
+    IF found_state IS DISTINCT FROM 'retired' THEN
+        RAISE EXCEPTION 'expected generation % to be retired, found %', wanted, COALESCE(found_state, 'no such generation')
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'speed.swap_generation retires the one it replaces.';
+    END IF;
+    FOR rule IN SELECT r.table_name FROM ops.partition_rules AS r WHERE r.schema_name = 'speed' ORDER BY r.table_name LOOP
+        EXECUTE format('DROP TABLE IF EXISTS speed.%I', rule.table_name || '_g' || wanted);
+    END LOOP;
+    DELETE FROM ops.seen_partitions AS p WHERE p.generation = wanted;
+    DELETE FROM ops.stream_batches AS b WHERE b.generation = wanted;
+    DELETE FROM ops.stream_outcomes AS c WHERE c.generation = wanted;
+END
+$$;
+
+-- Binds a fresh database to its source, or checks that it is this one: data of two sources never mix.
+CREATE OR REPLACE FUNCTION ops.bind_instance(wanted text)
+RETURNS text
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    bound text;
+BEGIN
+    IF wanted IS NULL OR wanted IN ('', 'unset') THEN
+        RAISE EXCEPTION 'expected the id of a source, found %', COALESCE(quote_literal(wanted), 'NULL')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Set WIKIWEIR_SOURCE_ID.';
+    END IF;
+    INSERT INTO ops.instance (source_id) VALUES (wanted) ON CONFLICT DO NOTHING;
+    SELECT i.source_id INTO bound FROM ops.instance AS i;
+    IF bound <> wanted THEN
+        RAISE EXCEPTION 'this database is bound to source %, found %', quote_literal(bound), quote_literal(wanted)
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Use another state folder (WIKIWEIR_HOME) and database, or begin anew with ./weir reset --yes.';
+    END IF;
+    RETURN bound;
+END
+$$;

@@ -1,0 +1,156 @@
+"""What readers see: one key in one row, published hours from batch and the others from speed, and the named views."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg2.extensions import connection
+
+from tests.conftest import Postgres
+from wikiweir.clock import SystemClock
+
+ANNA, BERT, NOBODY = (f"00000000-0000-0000-0000-{n:012}" for n in (1, 2, 0))
+
+
+def rows(connected: connection, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    with connected.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture(scope="module")
+def hour() -> datetime:
+    """The running hour; not in its last half minute, because it must last as long as these tests."""
+    if SystemClock().now().minute + SystemClock().now().second / 60 > 59.5:
+        SystemClock().sleep(31)
+    return SystemClock().now().replace(minute=0, second=0, microsecond=0)
+
+
+@pytest.fixture(scope="module")
+def reader(postgres: Postgres, hour: datetime) -> Iterator[connection]:
+    """Two hours: the one before last is published by batch, the last is open; a shadow generation has other numbers."""
+    with closing(postgres.connect("stream")) as stream, closing(postgres.connect("batch")) as batch:
+        rows(stream, "SELECT speed.ensure_generation(2)")
+        hours = [hour, hour - timedelta(hours=1), hour - timedelta(hours=30)]
+        for generation in (1, 2):
+            rows(
+                stream,
+                "SELECT speed.ensure_partitions(%s, %s::timestamptz[], '{}', %s::timestamptz[])",
+                generation, hours, [*hours, hour - timedelta(hours=4)],
+            )  # fmt: skip
+        rows(batch, "SELECT batch.ensure_partitions(%s::timestamptz[])", hours)
+        for schema, connected, prefix, edits in (
+            ("speed", stream, "1, ", 10),
+            ("speed", stream, "2, ", 999),
+            ("batch", batch, "", 11),
+        ):
+            for start in hours if schema == "speed" else hours[1:2]:
+                fill(connected, schema, prefix, start, edits)
+        for age in (timedelta(minutes=1), timedelta(hours=4)):
+            rows(
+                stream,
+                "INSERT INTO speed.recent_changes VALUES (1, %s, gen_random_uuid(), %s, 'testwiki', 'edit', 0,"
+                " 'A page', %s, 'Anna', 'registered', 'major', 1, false, false)",
+                hour - age, hour - age, ANNA,
+            )  # fmt: skip
+        rows(batch, "INSERT INTO ops.published_hours VALUES (%s, 1, 1, '{}', 'invented')", hour - timedelta(hours=1))
+        rows(stream, "INSERT INTO speed.wikis VALUES ('testwiki', 'test.example.org', 'test', 'none')")
+    with closing(postgres.connect("reader")) as connected:
+        yield connected
+
+
+def fill(connected: connection, schema: str, prefix: str, hour: datetime, edits: int) -> None:
+    """One minute of that hour in every rollup."""
+    table = f"INSERT INTO {schema}."
+    rows(
+        connected,
+        f"{table}activity VALUES ({prefix}%s, 'testwiki', 'edit', 0, 'bot', %s, %s, 0, 0, 5, 6, 0, 0)",
+        hour,
+        edits,
+        edits,
+    )
+    rows(connected, f"{table}activity VALUES ({prefix}%s, 'testwiki', 'log', 0, 'bot', 3, 0, 0, 0, 0, 0, 0, 0)", hour)
+    for user, name, kind, count in (
+        (ANNA, "Anna", "registered", edits),
+        (BERT, "Bert", "bot", 1),
+        (NOBODY, "hidden", "hidden", 50),
+    ):
+        rows(
+            connected,
+            f"{table}user_activity VALUES ({prefix}%s, 'testwiki', %s, %s, %s, %s, 0, 5, 6, 0)",
+            hour, user, name, kind, count,
+        )  # fmt: skip
+    for title, count in (("One", edits), ("Two", 1)):
+        rows(
+            connected,
+            f"{table}page_activity VALUES ({prefix}%s, 'testwiki', 0, %s, %s, 5, 6, 0, %s)",
+            hour,
+            title,
+            count,
+            hour,
+        )
+    rows(connected, f"{table}edit_sizes VALUES ({prefix}%s, 'testwiki', 'bot', '+1', %s)", hour, edits)
+
+
+@pytest.mark.parametrize("rollup", ["activity", "user_activity", "page_activity", "edit_sizes"])
+def test_a_key_is_in_one_row_of_one_layer(reader: connection, hour: datetime, rollup: str) -> None:
+    found = rows(reader, f"SELECT window_start, layer, max(edits) FROM serving.{rollup} GROUP BY 1, 2 ORDER BY 1 DESC")
+    top = 50 if rollup == "user_activity" else None
+    assert found == [
+        (hour, "speed", top or 10),
+        (hour - timedelta(hours=1), "batch", top or 11),
+        (hour - timedelta(hours=30), "speed", top or 10),
+    ]
+
+
+def test_recent_changes_are_of_three_hours(reader: connection) -> None:
+    assert rows(reader, "SELECT user_name FROM serving.recent_changes") == [("Anna",)]
+
+
+def test_named_views(reader: connection, hour: datetime) -> None:
+    """By hand: the open hour from speed (10 and 1), the published from batch (11 and 1), none older than 24 h."""
+    assert rows(
+        reader, "SELECT user_name, edits, wikis, bytes_added FROM serving.user_edit_counts ORDER BY 2 DESC"
+    ) == [
+        ("Anna", 21, 1, 10),
+        ("Bert", 2, 1, 10),
+    ]
+    assert rows(reader, "SELECT namespace, wikis, edits FROM serving.namespace_edit_counts") == [(0, 1, 21)]
+    assert rows(reader, "SELECT type, wikis, events FROM serving.event_type_counts ORDER BY 3") == [
+        ("log", 1, 6),
+        ("edit", 1, 21),
+    ]
+    assert rows(reader, "SELECT place, title, edits, last_edit_at FROM serving.top_pages") == [
+        (1, "One", 21, hour),
+        (2, "Two", 2, hour),
+    ]
+    assert rows(reader, "SELECT hour, place, user_name, edits FROM serving.top_contributors_hourly ORDER BY 1, 2") == [
+        (hour - timedelta(hours=1), 1, "Anna", 11),
+        (hour - timedelta(hours=1), 2, "Bert", 1),
+        (hour, 1, "Anna", 10),
+        (hour, 2, "Bert", 1),
+    ]
+    assert rows(reader, "SELECT user_name, edits FROM serving.recent_user_activity ORDER BY 1") == [
+        ("Anna", 10),
+        ("Bert", 1),
+    ]
+    assert rows(reader, "SELECT wiki, language FROM serving.dim_wiki") == [("testwiki", "none")]
+
+
+def test_a_bounded_question_reads_only_its_leaves(reader: connection, hour: datetime) -> None:
+    plan = "\n".join(
+        line
+        for (line,) in rows(
+            reader, "EXPLAIN ANALYZE SELECT sum(edits) FROM serving.activity WHERE window_start >= %s", hour
+        )
+    )
+    reached = {
+        word for word in plan.replace("(never executed)", "").split() if word.startswith(("activity_g", "activity_2"))
+    }
+    scanned = {name for name in reached if f"{hour:%Y%m%d}" in name}
+    executed = [line for line in plan.splitlines() if " on activity" in line and "never executed" not in line]
+    assert scanned
+    assert all(f"{hour:%Y%m%d}" in line for line in executed), plan
+    assert not any("_g2_" in line for line in executed), plan

@@ -1,0 +1,165 @@
+"""`up` of a new instance to live numbers, and what must hold while it runs: loopback only, no secret in sight,
+a killed part comes back, another source is refused, `down` leaves nothing."""
+
+import ipaddress
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+
+from local import instance as instances
+from local import toolchain
+from local.instance import Instance
+from local.processes import wait_until
+from wikiweir.clock import SystemClock
+from wikiweir.settings import Settings, load
+
+PROJECT = Path(__file__).resolve().parents[2]
+TOOLCHAIN = toolchain.root()
+CLOCK = SystemClock()
+PARTS = {"postgres", "kafka", "replay", "producer", "stream"}
+
+
+class Weir:
+    """The command line over one state folder."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("WIKIWEIR_")}
+        here = {"WIKIWEIR_HOME": str(home), "WIKIWEIR_TOOLCHAIN": str(TOOLCHAIN), "PYTHONPATH": str(PROJECT)}
+        self.environment = {**kept, **here}
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "local", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Name -> component, as `status --json` has it."""
+        return {part["name"]: part for part in json.loads(self("status", "--json").stdout)["components"]}
+
+
+@pytest.fixture(scope="module")
+def weir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
+    made = Weir(tmp_path_factory.mktemp("up") / "state")
+    shown = made("up", "--rate", "200", "--history", "1m")
+    try:
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        assert " events, " in shown.stdout, "the first numbers are shown"
+        yield made
+    finally:
+        made("down")
+
+
+@pytest.fixture
+def settings(weir: Weir, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in instances.from_outside():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WIKIWEIR_HOME", str(weir.home))
+    return load()
+
+
+def processes(weir: Weir) -> list[psutil.Process]:
+    """Everything that runs below the instance's supervisord, and itself."""
+    supervisord = psutil.Process(int((weir.home / "run" / "supervisord.pid").read_text(encoding="ascii")))
+    return [supervisord, *supervisord.children(recursive=True)]
+
+
+def test_every_part_runs_and_is_weighed(weir: Weir) -> None:
+    parts = weir.status()
+    assert set(parts) == PARTS
+    assert {part["state"] for part in parts.values()} == {"running"}
+    assert all(part["memory_mib"] for part in parts.values())
+    assert all(part["figure"] for part in parts.values())
+
+
+def test_nothing_listens_beyond_loopback(weir: Weir) -> None:
+    listening = [
+        (process.name(), ipaddress.ip_address(connection.laddr.ip))
+        for process in processes(weir)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= len(PARTS)
+    for name, address in listening:
+        inner = getattr(address, "ipv4_mapped", None) or address
+        assert inner.is_loopback, (name, address)
+
+
+def test_no_secret_in_arguments_or_logs(weir: Weir) -> None:
+    secrets = Instance(weir.home).secrets.values()
+    arguments = "\n".join(" ".join(process.cmdline()) for process in processes(weir))
+    logs = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in (weir.home / "logs").iterdir())
+    assert arguments
+    assert logs
+    assert not [secret for secret in secrets if secret in arguments or secret in logs]
+
+
+def test_the_reader_reads_and_writes_nothing(settings: Settings) -> None:
+    connection = psycopg2.connect(settings.postgres_dsn("reader"))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sum(events) FROM serving.activity")
+        assert (cursor.fetchone() or (0,))[0] > 0
+        for statement in ("CREATE TABLE mine (n int)", "SELECT * FROM speed.activity", "DELETE FROM ops.incidents"):
+            with pytest.raises(psycopg2.Error):
+                cursor.execute(statement)
+    connection.close()
+
+
+def test_a_second_up_changes_nothing(weir: Weir) -> None:
+    before = {name: part["pid"] for name, part in weir.status().items()}
+    assert weir("up").returncode == 0
+    assert {name: part["pid"] for name, part in weir.status().items()} == before
+
+
+def test_another_source_is_refused(weir: Weir) -> None:
+    refused = weir("up", "--seed", "2")
+    assert refused.returncode == 1
+    assert "./weir reset --yes" in refused.stderr
+
+
+def test_a_running_instance_is_not_copied(weir: Weir, tmp_path: Path) -> None:
+    refused = weir("backup", str(tmp_path / "copy"))
+    assert refused.returncode == 1
+    assert "./weir down first" in refused.stderr
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("part", ["producer", "kafka", "postgres", "replay"])
+def test_a_killed_part_comes_back(weir: Weir, part: str) -> None:
+    killed = weir.status()[part]["pid"]
+    psutil.Process(killed).kill()
+
+    def is_back() -> bool:
+        found = weir.status()[part]
+        return found["state"] == "running" and found["pid"] not in {None, killed}
+
+    assert wait_until(is_back, 60, clock=CLOCK, poll_seconds=0.5)
+
+
+def test_down_backup_restore_and_the_copy_goes_on(weir: Weir, settings: Settings, tmp_path: Path) -> None:
+    running = processes(weir)
+    assert weir("down").returncode == 0
+    assert not [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert weir("backup", str(tmp_path / "copy")).returncode == 0
+    restored = Weir(tmp_path / "restored")
+    assert restored("restore", str(tmp_path / "copy")).returncode == 0
+    assert Instance(restored.home).values["WIKIWEIR_SOURCE_ID"] == settings.source_id
+    shown = restored("up")
+    try:
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        found = restored("psql", "-t", "-c", "SELECT count(*) FROM ops.incidents")
+        assert found.stdout.strip() == "0", "ledger, checkpoint and Kafka belong to one moment"
+        found = restored("psql", "-t", "-c", "SELECT count(DISTINCT checkpoint_id) FROM ops.stream_batches")
+        assert found.stdout.strip() == "1", "the copy goes on with the checkpoint it had"
+    finally:
+        restored("down")
+    assert restored("reset", "--yes").returncode == 0
+    assert not (restored.home / "secrets.env").exists()

@@ -1,0 +1,156 @@
+"""Says how PostgreSQL's live speed tables differ from the oracle's, row for row, and their sha256 either way.
+
+    python tests/oracle/compare.py --oracle DIR --dsn-file FILE [--generation N]
+
+Exits 1 if anything differs. The surprising thing: rows of the same key that differ are counted once, as *different*,
+and never as one missing and one extra.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+TABLES = {  # file of the oracle: table of PostgreSQL
+    "activity": ("speed", "activity"),
+    "user_activity": ("speed", "user_activity"),
+    "page_activity": ("speed", "page_activity"),
+    "edit_sizes": ("speed", "edit_sizes"),
+    "recent_changes": ("speed", "recent_changes"),
+    "outcomes": ("ops", "stream_outcomes"),
+}
+EXAMPLES = 3
+Key = tuple[Any, ...]
+Rows = dict[Key, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What separates one table from what it should hold."""
+
+    table: str
+    rows: int
+    missing: int
+    extra: int
+    different: int
+    expected_sha256: str
+    found_sha256: str
+    examples: tuple[str, ...]
+
+    @property
+    def is_none(self) -> bool:
+        return self.expected_sha256 == self.found_sha256
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.table}: {self.missing} missing, {self.extra} extra, {self.different} different of {self.rows} rows"
+        )
+        hashes = f"  sha256 expected {self.expected_sha256[:16]}, found {self.found_sha256[:16]}"
+        return "\n".join([head, hashes, *(f"  {example}" for example in self.examples)])
+
+
+def sha256(rows: Rows) -> str:
+    """Of the rows ordered by key."""
+    digest = hashlib.sha256()
+    for key in sorted(rows):
+        digest.update(json.dumps(rows[key], ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def read_oracle(path: Path) -> tuple[list[str], int, Rows]:
+    """Columns, length of the key, rows by key."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    header = json.loads(lines[0])
+    rows = [json.loads(line) for line in lines[1:] if line]
+    by_key = {tuple(row[: header["key"]]): row for row in rows}
+    if len(by_key) != len(rows):
+        raise ValueError(f"{path} holds {len(rows)} rows under {len(by_key)} keys: the oracle itself is wrong")
+    return header["columns"], header["key"], by_key
+
+
+def read_postgres(connection: Any, table: str, columns: list[str], key: int, generation: int) -> Rows:
+    """The same columns of a generation's rows; instants and uuids as the oracle writes them."""
+    schema, name = TABLES[table]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+            (schema, name),
+        )
+        types = dict(cursor.fetchall())
+        strange = set(types) ^ {*columns, "generation"}
+        if strange:
+            raise ValueError(
+                f"columns of {schema}.{name} and the oracle's are not the same: {', '.join(sorted(strange))}"
+            )
+        shown = [sql.SQL(_as_text(types[column])).format(sql.Identifier(column)) for column in columns]
+        query = sql.SQL("SELECT {} FROM {} WHERE generation = {}").format(
+            sql.SQL(", ").join(shown), sql.Identifier(schema, name), sql.Literal(generation)
+        )
+        cursor.execute(query)
+        return {tuple(row[:key]): list(row) for row in cursor}
+
+
+def _as_text(data_type: str) -> str:
+    if data_type == "timestamp with time zone":
+        return """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+    return "{}::text" if data_type == "uuid" else "{}"
+
+
+def difference(table: str, expected: Rows, found: Rows, key: int) -> Difference:
+    """Compare two tables of the same columns."""
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    different = sorted(k for k in expected.keys() & found.keys() if expected[k] != found[k])
+    examples = [f"missing {expected[k]}" for k in missing[:EXAMPLES]]
+    examples += [f"extra {found[k]}" for k in extra[:EXAMPLES]]
+    examples += [
+        f"different at {list(k)}: expected {expected[k][key:]}, found {found[k][key:]}" for k in different[:EXAMPLES]
+    ]
+    return Difference(
+        table,
+        len(expected),
+        len(missing),
+        len(extra),
+        len(different),
+        sha256(expected),
+        sha256(found),
+        tuple(example[:2000] for example in examples),
+    )
+
+
+def compare(oracle: Path, dsn: str, generation: int | None = None) -> list[Difference]:
+    """Every table of the oracle against PostgreSQL, in one snapshot; `generation` defaults to the live one."""
+    connection = psycopg2.connect(dsn)
+    try:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        if generation is None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT generation FROM ops.generations WHERE state = 'live'")
+                [(generation,)] = cursor.fetchall()
+        found = []
+        for table in TABLES:
+            columns, key, expected = read_oracle(oracle / f"{table}.ndjson")
+            found.append(difference(table, expected, read_postgres(connection, table, columns, key, generation), key))
+        return found
+    finally:
+        connection.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--oracle", type=Path, required=True, help="folder the oracle wrote")
+    parser.add_argument("--dsn-file", type=Path, required=True, help="file with the owner's libpq URL")
+    parser.add_argument("--generation", type=int, help="default: the live one")
+    args = parser.parse_args()
+    found = compare(args.oracle, args.dsn_file.read_text(encoding="utf-8").strip(), args.generation)
+    print("\n".join(str(table) for table in found))
+    return 0 if all(table.is_none for table in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Rendered configuration: loopback only, no secret in it, and the one exit code that ends the stream for good."""
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+from local import instance as instances
+from local import kafka, postgres, source, spark, supervision
+from local.instance import Instance
+from local.source import Wish
+from local.supervision import ProgramSpec
+from wikiweir.settings import Settings, load
+
+ADDRESS = re.compile(r"\b\d+\.\d+\.\d+\.\d+\b")
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
+    for name in instances.from_outside():
+        monkeypatch.delenv(name, raising=False)
+    toolchain = tmp_path / "toolchain"
+    for kind in ("spark", "kafka"):
+        (toolchain / "jars" / kind).mkdir(parents=True)
+        (toolchain / "jars" / kind / f"{kind}-1.jar").touch()
+    monkeypatch.setenv("WIKIWEIR_TOOLCHAIN", str(toolchain))
+    monkeypatch.setenv("WIKIWEIR_HOME", str(tmp_path / "spaced state"))
+    monkeypatch.setenv("WIKIWEIR_JAVA_HOME", str(tmp_path / "java"))
+    made = instances.current()
+    instances.create(made)
+    source.bind(made, Wish(), contact=None, now_ms=0)
+    return made
+
+
+@pytest.fixture
+def conf(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> configparser.RawConfigParser:
+    monkeypatch.setattr(postgres, "account", lambda: "somebody")
+    monkeypatch.setattr("local.toolchain.program", lambda name: Path("/invented/bin") / name)
+    parser = configparser.RawConfigParser(inline_comment_prefixes=(";",))
+    parser.read_string(supervision.render(instance, supervision.programs(instance, load())))
+    return parser
+
+
+def test_every_part_is_supervised_and_none_starts_by_itself(conf: configparser.RawConfigParser) -> None:
+    parts = [name.removeprefix("program:") for name in conf.sections() if name.startswith("program:")]
+    assert sorted(parts) == sorted(supervision.START_ORDER)
+    assert set(supervision.STOP_ORDER) == set(supervision.START_ORDER)
+    assert all(conf[f"program:{part}"]["autostart"] == "false" for part in parts)
+
+
+def test_crashes_are_restarted_but_a_fenced_stream_is_not(conf: configparser.RawConfigParser) -> None:
+    assert conf["program:stream"]["autorestart"] == "unexpected"
+    assert conf["program:stream"]["exitcodes"] == "3,78"
+    assert conf["program:producer"]["exitcodes"] == "78"
+    for part in ("postgres", "kafka"):
+        assert conf[f"program:{part}"]["autorestart"] == "true"
+
+
+def test_supervisord_is_reached_by_its_socket_only(conf: configparser.RawConfigParser) -> None:
+    assert "inet_http_server" not in conf
+    assert conf["unix_http_server"]["chmod"] == "0700"
+
+
+def test_no_secret_is_rendered(instance: Instance, conf: configparser.RawConfigParser) -> None:
+    settings = load()
+    spark.write_configuration(instance, settings)
+    everything = "".join(path.read_text(encoding="utf-8") for path in (instance.run / "spark").iterdir())
+    everything += "".join(value for section in conf.values() for value in section.values())
+    for secret in instance.secrets.values():
+        assert secret not in everything
+
+
+def test_a_path_too_long_for_a_socket_gets_a_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    deep = Instance(tmp_path / ("d" * 120))
+    path = supervision.socket_path(deep)
+    assert path.parent.parent == tmp_path
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert supervision.socket_path(deep) == path
+
+
+def test_kafka_listens_on_loopback_and_takes_the_largest_event() -> None:
+    layout = kafka.Layout(folder=Path("/invented"), port=1, controller_port=2, max_event_bytes=10_000_000)
+    lines = dict(line.split("=", 1) for line in kafka.render_properties(layout).splitlines() if "=" in line)
+    for name in ("listeners", "advertised.listeners", "controller.quorum.voters"):
+        assert set(ADDRESS.findall(lines[name])) == {"127.0.0.1"}
+    assert lines["auto.create.topics.enable"] == "false"
+    assert int(lines["message.max.bytes"]) > 10_000_000
+
+
+def test_postgres_takes_passwords_over_loopback_and_nothing_else() -> None:
+    conf = postgres.render_conf(postgres.Layout(folder=Path("/invented"), port=5))
+    assert "listen_addresses = '127.0.0.1'" in conf
+    assert "unix_socket_directories = ''" in conf
+    assert "synchronous_commit = on" in conf
+    rules = [line.split() for line in postgres.HBA.splitlines() if line and not line.startswith("#")]
+    assert rules == [["host", "all", "all", "127.0.0.1/32", "scram-sha-256"]]
+
+
+def test_spark_binds_to_loopback_and_has_its_jars_on_the_class_path() -> None:
+    jars = [Path("/invented/a.jar"), Path("/invented/b.jar")]
+    text = spark.render_defaults(Settings(), jars=jars, work=Path("/invented/work"), log4j=Path("/invented/log4j"))
+    lines = dict(line.split(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert lines["spark.driver.host"] == lines["spark.driver.bindAddress"] == "127.0.0.1"
+    assert lines["spark.driver.extraClassPath"] == "/invented/a.jar:/invented/b.jar"
+    assert lines["spark.ui.enabled"] == "false"
+    assert lines["spark.driver.memory"] == Settings().spark_driver_memory
+
+
+def test_a_program_needs_no_more_than_name_and_command(instance: Instance) -> None:
+    rendered = supervision.render(instance, [ProgramSpec(name="some", command=["/bin/echo", "two words"])])
+    assert "command=/bin/echo 'two words'" in rendered
