@@ -6,6 +6,7 @@ much there is to catch up it holds one core, and the speed query has the others.
 """
 
 import fcntl
+import json
 import logging
 import os
 import threading
@@ -156,7 +157,7 @@ class LakeQuery:
             progress = query.lastProgress
             if progress is not None and progress["batchId"] != seen and progress["numInputRows"]:
                 seen = int(progress["batchId"])
-                self.on_progress(checkpoint_id, dict(progress))
+                self.on_progress(checkpoint_id, json.loads(progress.json))
 
         try:
             wait_for_end(query, self.stop, self.clock, look)

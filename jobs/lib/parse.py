@@ -52,33 +52,40 @@ IDENTITY = (
 """What every record has, whatever it holds."""
 
 
+TEXTS = ("meta.id", "type", "wiki", "title", "user", "server_name", "log_type", "log_action")
+"""Fields that must be JSON strings to count; another type is as good as missing."""
+
+OTHER_TYPES = {"number": "DOUBLE", "truth": "BOOLEAN", "list": "ARRAY<STRING>", "object": "STRUCT<a: INT>"}
+
+
 def _from_json(schema: str) -> str:
     options = ", ".join(f"'{name}', '{value}'" for name, value in OPTIONS.items())
     return f"from_json(CAST(value AS STRING), '{' '.join(schema.split())}', map({options}))"
 
 
-def _text(path: str) -> str:
-    """A text field as text; NULL if it is another JSON type; NUL, which PostgreSQL cannot hold, as U+FFFD.
+def _looks_like_no_text(field: str) -> str:
+    """Whether text could have been read from another JSON type: by its first character, then by all of it."""
+    is_other = sql.matches(field, r"-?[0-9][0-9.eE+-]*|true|false|[\[{](?s:.*)")
+    return f"(ascii({field}) IN (45, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 91, 102, 116, 123) AND {is_other})"
 
-    Reading a record again as what the text looks like costs as much as the first time; the first character rules it
-    out for all but a few records in a hundred.
+
+def _other_types() -> str:
+    """The record read again with every text field as each other type, or NULL where no field looks like one.
+
+    One reading a type for all fields: the expressions of a batch are compiled at its start, and reading each field for
+    itself (32 readings instead of 4) made the code so long that a batch of any size took seconds.
     """
-    field = f"f.{path}"
-    parent, _, name = path.rpartition(".")
+    names = ", ".join(f"{name} {{0}}" for name in TEXTS if "." not in name)
+    schema = f"meta STRUCT<id: {{0}}>, {names}"
+    readings = ", ".join(f"'{kind}', {_from_json(schema.format(other))}" for kind, other in OTHER_TYPES.items())
+    suspects = " OR ".join(f"coalesce({_looks_like_no_text(f'f.{path}')}, FALSE)" for path in TEXTS)
+    return f"CASE WHEN {suspects} THEN named_struct({readings}) END"
 
-    def is_really(json_type: str) -> str:
-        schema = f"`{name}` {json_type}"
-        return f"{_from_json(f'{parent} STRUCT<{schema}>' if parent else schema)}.{path} IS NOT NULL"
 
-    return f"""
-    replace(CASE
-        WHEN ascii({field}) NOT IN (45, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 91, 123, 102, 116) THEN {field}
-        WHEN startswith({field}, '{{') THEN IF({is_really("STRUCT<a: INT>")}, NULL, {field})
-        WHEN startswith({field}, '[') THEN IF({is_really("ARRAY<STRING>")}, NULL, {field})
-        WHEN {field} IN ('true', 'false') THEN IF({is_really("BOOLEAN")}, NULL, {field})
-        WHEN {sql.matches(field, "-?[0-9][0-9.eE+-]*")} THEN IF({is_really("DOUBLE")}, NULL, {field})
-        ELSE {field}
-    END, '\\0', '\\uFFFD')"""
+def _text(path: str) -> str:
+    """A text field as text; NULL if it is another JSON type; NUL, which PostgreSQL cannot hold, as U+FFFD."""
+    is_other = " OR ".join(f"other.{kind}.{path} IS NOT NULL" for kind in OTHER_TYPES)
+    return f"replace(IF({is_other}, NULL, f.{path}), '\\0', '\\uFFFD')"
 
 
 def _hour(instant: str) -> str:
@@ -101,6 +108,7 @@ def identify(records: DataFrame) -> DataFrame:
     return (
         records.withColumnRenamed("timestamp", "kafka_time")
         .selectExpr("*", f"{_from_json(FIELDS)} AS f")
+        .selectExpr("*", f"{_other_types()} AS other")
         .selectExpr(
             "*",
             f"{_text('meta.id')} AS id",

@@ -55,4 +55,4 @@ def wait_for_end(
         while query.isActive and query.status["isTriggerActive"] and clock.monotonic() < deadline:
             clock.sleep(0.02)
     finally:
-        query.stop()
+        query.stop()  # one that went on would refuse its successor

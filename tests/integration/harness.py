@@ -23,6 +23,7 @@ from local import kafka, ports, spark, supervision, toolchain
 from local.postgres import Server
 from tests.integration import evidence
 from tests.integration.parts import Kept, Part, wait_for
+from tests.integration.reaper import Reaper
 from wikiweir.settings import PROJECT, Settings
 
 DRIVER = PROJECT / "jobs" / "stream_events.py"
@@ -40,6 +41,7 @@ class Stack:
         the application to submit, another one to leave a mechanism out.
         """
         self.folder = folder.absolute()
+        self._reaper: Reaper | None = None
         self.instance = instances.Instance(self.folder / "home")
         self.truth_file = self.folder / "ground-truth"
         outside = {key: value for key, value in os.environ.items() if not key.startswith("WIKIWEIR_")}
@@ -92,6 +94,7 @@ class Stack:
         """Everything up and connected."""
         from sql.migrate import migrate
 
+        self._reaper = Reaper(self.folder)
         self.postgres.start()
         self.kafka.start()
         migrate(self.settings)
@@ -108,6 +111,8 @@ class Stack:
             part.close()
         self.kafka.kill()
         self.postgres.kill()
+        if self._reaper is not None:
+            self._reaper.close()
 
     def __enter__(self) -> "Stack":
         try:

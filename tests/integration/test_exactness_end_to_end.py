@@ -48,7 +48,7 @@ class Played:
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     cases = {case.name: case for case in odd_events(f"{time.time_ns()}", datetime.now(UTC))}
-    with Stack(tmp_path_factory.mktemp("exact"), SOURCE) as stack:
+    with Stack(tmp_path_factory.mktemp("exact"), SOURCE, {"WIKIWEIR_SPEED_MAX_EVENTS": "4000"}) as stack:
         with Reader(stack.settings.postgres_dsn("reader")) as reader:
             stack.inject([line for case in cases.values() for line in case.lines])
             huge = b'{"meta":{"id":"too large"},"comment":"' + b"x" * stack.settings.max_event_bytes + b'"}'
