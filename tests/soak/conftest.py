@@ -1,4 +1,4 @@
-"""Options of the integration tempo."""
+"""Options of the soak tempo."""
 
 import itertools
 from collections.abc import Iterator
