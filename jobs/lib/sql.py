@@ -1,7 +1,7 @@
 """Spark SQL text from Python values, for the transforms.
 
 The surprising thing: transforms are written as SQL text, not as Column calls, because each Column call crosses from
-Python into the JVM (measured: classifying costs 60 ms of calls a micro-batch that way, 10 ms as text).
+Python into the JVM. (What that saves has not been measured yet.)
 """
 
 from collections.abc import Iterable
