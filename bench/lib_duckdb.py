@@ -124,7 +124,7 @@ def _classify(secret: bytes) -> str:
 
 def _aggregate(rollup: Rollup) -> str:
     dimensions = ", ".join(f'"{dimension.name}"' for dimension in rollup.dimensions)
-    metrics = ", ".join(f"{metric.expr} AS {metric.name}" for metric in rollup.additive)
+    metrics = ", ".join(f"{metric.aggregate} AS {metric.name}" for metric in rollup.additive)
     keys = f"window_start, {dimensions}"
     return f"SELECT {keys}, {metrics} FROM facts WHERE {rollup.where} GROUP BY {keys}"
 

@@ -7,19 +7,20 @@ goes on where its shadow generation stands.
 
 import argparse
 import sys
+import threading
 from functools import partial
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from jobs.lib import ledger, offsets
-from jobs.lib.application import REFUSED, Application, stream_session, thread
+from jobs.lib.application import REFUSED, STOPPED, Application, stream_session, thread
 from jobs.lib.mechanisms import ALL, NO_HOOKS, Hooks, Mechanisms
 from jobs.lib.owner import RefusedError, bind_instance, connect, live_generation
 from jobs.lib.progress import QueryProgress
 from jobs.lib.reporter import Reporter
 from jobs.lib.speed import SpeedQuery
-from jobs.stream_events import on_speed_commit
+from jobs.stream_events import on_speed_commit, on_speed_position
 from wikiweir.clock import Clock, SystemClock
 from wikiweir.settings import Settings, load
 
@@ -50,6 +51,14 @@ def refuse_incomplete(cursor: Cursor, live: int, earliest: offsets.Offsets) -> N
 
 def try_swap(cursor: Cursor, live: int, shadow: int) -> bool:
     """Swap if the shadow is at or past the live generation; whether it is done."""
+    now_live = live_generation(cursor)
+    if now_live == shadow:
+        return True  # the swap was committed and its answer lost
+    if now_live != live:
+        raise RefusedError(
+            f"expected generation {live} to be live still, found {now_live}: somebody else has swapped meanwhile."
+            " Run the rebuild again"
+        )
     cursor.execute("SELECT ops.last_offsets(%s), ops.last_offsets(%s)", (live, shadow))
     wanted, reached = (offsets.from_json(found) for found in cursor.fetchone() or ({}, {}))
     if not offsets.covers(reached, wanted):
@@ -61,7 +70,7 @@ def try_swap(cursor: Cursor, live: int, shadow: int) -> bool:
     return True
 
 
-def _swap_when_possible(settings: Settings, app: Application, live: int, shadow: int) -> None:
+def _swap_when_possible(settings: Settings, app: Application, live: int, shadow: int, swapped: threading.Event) -> None:
     while not app.stop.wait(SWAP_TRY_SECONDS):
         try:
             connection = connect(settings.postgres_dsn("stream"), "wikiweir-rebuild-swap")
@@ -70,9 +79,12 @@ def _swap_when_possible(settings: Settings, app: Application, live: int, shadow:
                     while not app.stop.wait(SWAP_TRY_SECONDS):
                         if try_swap(cursor, live, shadow):
                             print(f"generation {shadow} is live, generation {live} is retired", flush=True)
+                            swapped.set()
                             app.stop.set()
             finally:
                 connection.close()
+        except RefusedError as refusal:
+            app.end(refusal)
         except psycopg2.Error as failure:
             print(f"the swap is tried again: {str(failure).strip()}", file=sys.stderr)
 
@@ -113,6 +125,7 @@ def run(
         stop=app.stop,
         on_commit=partial(on_speed_commit, progress),
         on_state=progress.set_state,
+        on_position=partial(on_speed_position, progress),
         generation=shadow,
         name="rebuild",
         trigger_seconds=TRIGGER_SECONDS,
@@ -120,8 +133,11 @@ def run(
         hooks=hooks,
     )
     app.keep("rebuild", query.live_once, progress.set_state)
-    thread("swap", lambda: _swap_when_possible(settings, app, live, shadow))
-    return app.serve()
+    swapped = threading.Event()
+    thread("swap", lambda: _swap_when_possible(settings, app, live, shadow, swapped))
+    code = app.serve()
+    # After the swap the live driver takes the generation over, which fences this one in the middle of its last batch.
+    return STOPPED if swapped.is_set() else code
 
 
 def main(arguments: list[str]) -> int:

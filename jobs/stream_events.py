@@ -14,7 +14,7 @@ from jobs.lib import maintenance, offsets
 from jobs.lib.application import REFUSED, Application, stream_session, thread
 from jobs.lib.lake import LakeQuery, Lock, refuse_unsafe
 from jobs.lib.mechanisms import ALL, NO_HOOKS, Hooks, Mechanisms
-from jobs.lib.offsets import Gap
+from jobs.lib.offsets import Gap, Offsets
 from jobs.lib.owner import RefusedError
 from jobs.lib.progress import QueryProgress
 from jobs.lib.reporter import Incident, Reporter
@@ -35,6 +35,11 @@ def on_speed_commit(progress: QueryProgress, committed: Committed) -> None:
         newest_event_at=committed.newest_event_at,
         generation=entry.generation,
     )
+
+
+def on_speed_position(progress: QueryProgress, generation: int, checkpoint_id: str, end: Offsets) -> None:
+    """Tell where the ledger stands before there is a batch to tell of."""
+    progress.stands_at(checkpoint_id=checkpoint_id, end_offsets=end, generation=generation)
 
 
 def on_lake_progress(progress: QueryProgress, topic: str, checkpoint_id: str, found: dict[str, Any]) -> None:
@@ -82,6 +87,7 @@ def run(
         stop=app.stop,
         on_commit=partial(on_speed_commit, speed_progress),
         on_state=speed_progress.set_state,
+        on_position=partial(on_speed_position, speed_progress),
         trigger_seconds=settings.speed_trigger_seconds,
         mechanisms=mechanisms,
         hooks=hooks,
@@ -92,6 +98,7 @@ def run(
         clock=clock,
         stop=app.stop,
         lock=Lock(home() / "run" / "lake.lock"),
+        on_position=lambda checkpoint_id, end: lake_progress.stands_at(checkpoint_id=checkpoint_id, end_offsets=end),
         on_progress=partial(on_lake_progress, lake_progress, settings.events_topic),
         on_state=lake_progress.set_state,
         on_gaps=on_gaps,

@@ -1,7 +1,7 @@
 """What is measured: each dimension, metric and rollup, declared once.
 
-Expressions run over a *classified* event (columns listed in `EVENT_COLUMNS`); Spark evaluates them in
-`jobs.lib.aggregate`, tables, views, comments and the dictionary are rendered from or checked against them.
+Expressions run over one *classified* event (`jobs.lib.classify`); how the values of many become one is `merge`. Tables,
+views, comments and the dictionary are rendered from these declarations or checked against them.
 The surprising thing: a `distinct` metric does not add up, so only the batch layer computes it.
 """
 
@@ -35,15 +35,20 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What a rollup counts: a SQL aggregate, and how increments and coarser grains combine it."""
+    """What a rollup counts: each event's `value` (SQL), and how values, increments and coarser grains combine."""
 
     name: str
-    expr: str
+    value: str
     pg: PgType
     merge: Merge
     label: str
     help: str
     lowest: int | None = 0
+
+    @property
+    def aggregate(self) -> str:
+        """The SQL aggregate over a group's events."""
+        return {"sum": "SUM({})", "max": "MAX({})", "distinct": "COUNT(DISTINCT {})"}[self.merge].format(self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,21 +123,19 @@ SIZE_BUCKET = Dimension(
 
 
 def _count(name: str, condition: str, label: str, help: str) -> Metric:
-    expr = f"COUNT(*) FILTER (WHERE {condition})"
-    return Metric(name=name, expr=expr, pg="bigint", merge="sum", label=label, help=help)
+    value = f"CASE WHEN {condition} THEN 1 ELSE 0 END"
+    return Metric(name=name, value=value, pg="bigint", merge="sum", label=label, help=help)
 
 
 def _sum(name: str, label: str, help: str) -> Metric:
-    return Metric(name=name, expr=f"SUM({name})", pg="bigint", merge="sum", label=label, help=help)
+    return Metric(name=name, value=name, pg="bigint", merge="sum", label=label, help=help)
 
 
-def _distinct(name: str, expr: str, label: str, help: str) -> Metric:
-    return Metric(name=name, expr=expr, pg="bigint", merge="distinct", label=label, help=help)
+def _distinct(name: str, value: str, label: str, help: str) -> Metric:
+    return Metric(name=name, value=value, pg="bigint", merge="distinct", label=label, help=help)
 
 
-EVENTS = Metric(
-    name="events", expr="COUNT(*)", pg="bigint", merge="sum", label="Events", help="Every event but canaries."
-)
+EVENTS = Metric(name="events", value="1", pg="bigint", merge="sum", label="Events", help="Every event but canaries.")
 EDITS = _count("edits", "is_edit", "Edits", "Events of type edit or new.")
 NEW_PAGES = _count("new_pages", "is_new_page", "New pages", "Events of type new.")
 MINOR_EDITS = _count("minor_edits", "is_edit AND is_minor", "Minor edits", "Edits their author marked as minor.")
@@ -154,19 +157,19 @@ REVERTS = _count(
 )
 EDITORS = _distinct(
     "editors",
-    "COUNT(DISTINCT CASE WHEN is_edit AND user_class <> 'hidden' THEN user_key END)",
+    "CASE WHEN is_edit AND user_class <> 'hidden' THEN user_key END",
     "Editors",
     "Distinct users among edits, hidden ones not counted; exact, from the batch layer.",
 )
 PAGES = _distinct(
     "pages",
-    "COUNT(DISTINCT namespace, title)",
+    "namespace, title",
     "Pages",
     "Distinct pages edited; exact, from the batch layer.",
 )
 LAST_EDIT_AT = Metric(
     name="last_edit_at",
-    expr="MAX(event_time)",
+    value="event_time",
     pg="timestamptz",
     merge="max",
     label="Last edit",

@@ -1,7 +1,7 @@
-"""Classified facts -> rows of the rollups, of `recent_changes`, and of the accounting.
+"""Classified facts -> rows of the rollups, of `recent_changes`, and of the accounting, in Spark.
 
-Both layers call `aggregate`: the stream with a micro-batch, the batch with an hour. The surprising thing: the minute
-grain leaves the `distinct` metrics out, because increments of them could not be added up.
+The batch layer's way to the same declarations that `jobs.lib.increments` adds up for the stream. The surprising thing:
+the minute grain leaves the `distinct` metrics out, because increments of them could not be added up.
 """
 
 from typing import Literal
@@ -15,6 +15,14 @@ Grain = Literal["minute", "hour", "day"]
 
 _MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000}
 
+IS_RECENT = f"event_time > received_at - INTERVAL {RECENT_CHANGES_WINDOW_HOURS} HOURS"
+"""Whether a fact was younger than the window of `recent_changes` when it entered Kafka (SQL)."""
+
+
+def window_start(grain: Grain) -> str:
+    """The window that an event is in (SQL)."""
+    return f"timestamp_micros(unix_micros(event_time) - pmod(unix_micros(event_time), {_MICROS[grain]}))"
+
 
 def aggregate(events: DataFrame, rollup: Rollup, grain: Grain = "minute") -> DataFrame:
     """One row a window of `grain` (UTC) and key of `rollup`: window_start, dimensions, metrics.
@@ -22,19 +30,17 @@ def aggregate(events: DataFrame, rollup: Rollup, grain: Grain = "minute") -> Dat
     `events` are facts (`outcome = 'fact'`), each once. Metrics are the additive ones at the minute grain, else all.
     """
     metrics = rollup.additive if grain == "minute" else rollup.metrics
-    window = f"timestamp_micros(unix_micros(event_time) - pmod(unix_micros(event_time), {_MICROS[grain]}))"
     dimensions = [dimension.name for dimension in rollup.dimensions]
     return (
         events.where(rollup.where)
-        .groupBy(F.expr(f"{window} AS window_start"), *dimensions)
-        .agg(*(F.expr(f"{metric.expr} AS {metric.name}") for metric in metrics))
+        .groupBy(F.expr(f"{window_start(grain)} AS window_start"), *dimensions)
+        .agg(*(F.expr(f"{metric.aggregate} AS {metric.name}") for metric in metrics))
     )
 
 
 def recent_changes(events: DataFrame) -> DataFrame:
-    """The facts that were younger than the window of `recent_changes` when they entered Kafka, one row each."""
-    young = f"event_time > received_at - INTERVAL {RECENT_CHANGES_WINDOW_HOURS} HOURS"
-    return events.where(young).select(*(column.name for column in RECENT_CHANGES))
+    """The facts that belong into `recent_changes`, one row each."""
+    return events.where(IS_RECENT).select(*(column.name for column in RECENT_CHANGES))
 
 
 def outcomes(judged: DataFrame) -> DataFrame:

@@ -1,7 +1,8 @@
 """A driver: one Spark session, the queries that it keeps running, and how it ends.
 
-Exit codes: 0 asked to end, 3 another driver has taken over, 4 Spark is gone (start it again), 78 refused (a setting is
-wrong). The surprising thing: it looks for its own parent, because a JVM that was killed leaves Python running.
+Exit codes: 0 asked to end, 3 another driver has taken over, 4 Spark is gone or a query gave up (start it again), 78
+refused (a setting is wrong). The surprising thing: it looks for its own parent, because a JVM that was killed leaves
+Python running.
 """
 
 import logging
@@ -15,7 +16,7 @@ from py4j.protocol import Py4JError
 from pyspark import InheritableThread
 from pyspark.sql import SparkSession
 
-from jobs.lib.keeper import Keeper
+from jobs.lib.keeper import GaveUpError, Keeper
 from jobs.lib.owner import FencedError
 from jobs.lib.session import session
 from jobs.lib.signals import stop_on_signals
@@ -31,8 +32,6 @@ SETTINGS = {
     "spark.scheduler.allocation.file": (Path(__file__).resolve().parent.parent / "pools.xml").as_uri(),
     # Adaptive execution runs each stage as a job of its own: nothing to gain where nothing is shuffled.
     "spark.sql.adaptive.enabled": "false",
-    # What is cached lives for one batch.
-    "spark.sql.inMemoryColumnarStorage.compressed": "false",
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.sql.streaming.numRecentProgressUpdates": "10",
     # Sizes that fit a table with one append a minute on two cores; Delta's defaults are for clusters.
@@ -113,6 +112,8 @@ class Application:
         if self._final is None:
             return STOPPED
         log.error("%s", self._final)
+        if isinstance(self._final, GaveUpError):
+            return SPARK_GONE
         return FENCED if isinstance(self._final, FencedError) else REFUSED
 
 

@@ -26,7 +26,7 @@ COLUMNS = (
     "wiki",
     "server_name",
 )
-"""What the driver needs to know of each record."""
+"""What judgement needs to know of each record; other columns are carried along."""
 
 DUPLICATE = "duplicate"
 LEFT_TO_BATCH = "left_to_batch"
@@ -45,18 +45,14 @@ class Judged:
     """The records with their final outcome, and what must be remembered of them."""
 
     records: pa.Table
+    facts: pa.Table
+    """The records that count."""
     new_ids: int
     """Ids that are to be inserted into `seen`: first copies, unknown, above the floor."""
-    excluded: pa.Table
-    """partition, offset of the records that classification takes for something that counts, and that do not count."""
 
     def count(self, outcome: str) -> int:
         """How many records came to an outcome."""
         return int(pc.sum(pc.equal(self.records["outcome"], outcome)).as_py() or 0)
-
-    def facts(self) -> pa.Table:
-        """The records that count."""
-        return self.records.filter(pc.equal(self.records["outcome"], "fact"))
 
     def remembered(self, floor: "Floor") -> pa.Table:
         """The records whose ids belong into `seen`, new or known: those with an id above the floor."""
@@ -105,10 +101,11 @@ def judge(records: pa.Table, later: NDArray[np.bool_], known: Iterable[int], flo
     columns = {name: records[name] for name in records.column_names}
     columns["outcome"] = pa.array(outcome, pa.string())
     columns["reason"] = pa.array(reason, pa.string())
+    final = pa.table(columns)
     return Judged(
-        records=pa.table(columns),
+        records=final,
+        facts=final.filter(pc.equal(final["outcome"], "fact")),
         new_ids=int((has_id & ~overruled).sum()),
-        excluded=records.select(["partition", "offset"]).filter(pa.array(overruled)),
     )
 
 

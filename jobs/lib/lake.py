@@ -26,6 +26,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from jobs.lib import checkpoints, offsets
 from jobs.lib.bronze import PARTITION_COLUMN, bronze
 from jobs.lib.checkpoints import RETIRED, Checkpoint, HadoopStore, TornError
+from jobs.lib.keeper import BusyError
 from jobs.lib.offsets import Gap, Offsets
 from jobs.lib.owner import RefusedError
 from jobs.lib.source import kafka_records, wait_for_end
@@ -107,10 +108,6 @@ class Lock:
         return self._path.read_text().strip() or "unknown"
 
 
-class LockedError(RuntimeError):
-    """Another process writes bronze."""
-
-
 def objection(checkpoint: Checkpoint, version: int | None) -> str | None:
     """Why the lake query must not go on with a checkpoint; `version` is the last batch of it that Delta knows."""
     if checkpoint.batch_id is None:
@@ -129,12 +126,12 @@ class LakeQuery:
     clock: Clock
     stop: threading.Event
     lock: Lock
+    on_position: Callable[[str, Offsets], None]
     on_progress: Callable[[str, dict[str, Any]], None]
     on_state: Callable[[str, str], None]
     on_gaps: Callable[[str, tuple[Gap, ...], dict[str, Any]], None]
     _store: HadoopStore = field(init=False)
     _distrusted: str | None = None
-
     _path: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,9 +142,10 @@ class LakeQuery:
     def live_once(self) -> None:
         """Take the lock, agree on a checkpoint, run Spark's query until it ends; raises what ended it."""
         if not self.lock.acquire():
-            raise LockedError(f"bronze is being written by process {self.lock.holder()}; waiting until it has ended")
+            raise BusyError(f"bronze is being written by process {self.lock.holder()}; waiting until it has ended")
         self._create_table()
         checkpoint_id, start = self._plan()
+        self.on_position(checkpoint_id, start)
         query = self._start(checkpoint_id, start)
         self.on_state("running", "")
         seen = -1
@@ -178,13 +176,14 @@ class LakeQuery:
         builder.partitionedBy(PARTITION_COLUMN).execute()
 
     def _plan(self) -> tuple[str, Offsets]:
-        """The checkpoint to go on with, or a new one and where it begins."""
+        """The checkpoint to go on with, or a new one; and how far bronze is."""
         with offsets.Topic(self.settings.kafka_bootstrap, self.settings.events_topic) as topic:
             earliest, latest = topic.earliest(), topic.latest()
         current = [name for name in self._store.names(self._folder) if RETIRED not in name and name[0] != "."]
-        reason = self._reason_to_retire(current)
-        if len(current) == 1 and reason is None:
-            return current[0], earliest
+        found, version, reason = self._look_at(current)
+        if found is not None and reason is None:
+            end = found.end if found.batch_id == version else found.previous_end
+            return current[0], end or earliest
         reached = self._reached()
         start = offsets.starting_point(reached or None, earliest, latest)
         if current or reached:
@@ -196,16 +195,18 @@ class LakeQuery:
         checkpoints.sweep(self._store, self._folder, new)
         return new, start.offsets
 
-    def _reason_to_retire(self, current: list[str]) -> str | None:
+    def _look_at(self, current: list[str]) -> tuple[Checkpoint | None, int | None, str | None]:
+        """The one checkpoint, its last batch in bronze, and why it must not be used, if it must not."""
         if len(current) != 1:
-            return f"expected one checkpoint in {self._folder}, found {len(current)}"
-        if current[0] == self._distrusted:
-            return "the query ended before its first batch"
+            return None, None, f"expected one checkpoint in {self._folder}, found {len(current)}"
         try:
             found = checkpoints.read(self._store, f"{self._folder}/{current[0]}", self.settings.events_topic)
         except TornError as damage:
-            return str(damage)
-        return objection(found, self._batch_in_bronze(found.query_id))
+            return None, None, str(damage)
+        if current[0] == self._distrusted:
+            return found, None, "the query ended before its first batch"
+        version = self._batch_in_bronze(found.query_id)
+        return found, version, objection(found, version)
 
     def _batch_in_bronze(self, query_id: str) -> int | None:
         """The last batch of a Spark query that Delta's log holds."""

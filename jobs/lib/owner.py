@@ -107,18 +107,25 @@ class Owner:
     def take_over(self) -> int:
         """Become the owner: end the former one's backend, raise the epoch, and return it."""
         connection = self._connect()
-        with connection.cursor() as cursor:
-            bind_instance(cursor, self._source_id)
-            for _ in range(ATTEMPTS):
-                former = self._row(cursor)
-                self._terminate(cursor, former)
-                if self._raise_epoch(cursor, former):
-                    self._prepare(cursor)
-                    self._connection = connection
-                    log.info("generation %s: epoch %s is ours", self.generation, self.epoch)
-                    return self.epoch
-                self._clock.sleep(0.5)
-        connection.close()
+        try:
+            with connection.cursor() as cursor:
+                bind_instance(cursor, self._source_id)
+                self._become_owner(cursor)
+                self._prepare(cursor)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        log.info("generation %s: epoch %s is ours", self.generation, self.epoch)
+        return self.epoch
+
+    def _become_owner(self, cursor: Cursor) -> None:
+        for _ in range(ATTEMPTS):
+            former = self._row(cursor)
+            self._terminate(cursor, former)
+            if self._raise_epoch(cursor, former):
+                return
+            self._clock.sleep(0.5)
         raise RefusedError(
             f"expected to become owner of generation {self.generation}, found its owner row locked or taken by others"
             f" {ATTEMPTS} times; look at ops.stream_owner and pg_stat_activity for a second driver"

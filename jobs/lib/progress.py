@@ -50,6 +50,13 @@ class QueryProgress:
             self.state, self.message = state, message
             self.restarts += state == "restarting"
 
+    def stands_at(self, *, checkpoint_id: str, end_offsets: Mapping[int, int], generation: int | None = None) -> None:
+        """What was in already before this life, so that a driver with nothing to do is not taken for one behind."""
+        with self._lock:
+            self.checkpoint_id, self.generation = checkpoint_id, generation
+            self.end_offsets = dict(end_offsets)
+            self._settle()
+
     def committed(
         self,
         *,

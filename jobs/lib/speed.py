@@ -1,7 +1,7 @@
 """The speed query: hold Spark's checkpoint to the ledger, start, and start again; one life after the other.
 
-The surprising thing: a life that ends before its first batch is taken as the checkpoint's fault, and the next one
-begins with a new checkpoint, because the ledger makes that free and nobody has to be asked.
+The surprising thing: a life that ends before its first batch, or over a batch that does not fit, is taken as the
+checkpoint's fault, and the next one begins with a new checkpoint: the ledger makes that free, nobody has to be asked.
 """
 
 import logging
@@ -14,7 +14,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from jobs.lib import checkpoints, ledger, offsets, speed_sql
+from jobs.lib import checkpoints, increments, judging, ledger, offsets, speed_sql
 from jobs.lib.checkpoints import HadoopStore, TornError
 from jobs.lib.classify import classify
 from jobs.lib.ledger import Entry
@@ -23,7 +23,7 @@ from jobs.lib.offsets import Offsets, Start
 from jobs.lib.owner import Owner, connect, live_generation
 from jobs.lib.parse import parse
 from jobs.lib.source import kafka_records, wait_for_end
-from jobs.lib.speed_sink import Committed, SpeedSink
+from jobs.lib.speed_sink import Committed, MismatchError, SpeedSink
 from wikiweir.clock import Clock
 from wikiweir.settings import Settings
 
@@ -33,6 +33,10 @@ UNLEDGERED = "unledgered"
 """The one checkpoint of a query without the ledger (tests only)."""
 
 
+SELECTED = tuple(dict.fromkeys((*judging.COLUMNS, *increments.COLUMNS)))
+"""What of a classified record the driver collects."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a life begins with: a checkpoint, and where it began."""
@@ -40,6 +44,8 @@ class Plan:
     checkpoint_id: str
     start: Offsets
     follows: int
+    position: Offsets
+    """Where the ledger ends."""
 
 
 @dataclass(kw_only=True)
@@ -52,6 +58,8 @@ class SpeedQuery:
     stop: threading.Event
     on_commit: Callable[[Committed], None]
     on_state: Callable[[str, str], None]
+    on_position: Callable[[int, str, Offsets], None] = lambda *_: None
+    """Generation, checkpoint, and how far the ledger is before there is a batch to tell of."""
     generation: int | None = None
     name: str = "speed"
     trigger_seconds: float = 1.0
@@ -68,17 +76,20 @@ class SpeedQuery:
         """Own the generation, agree on a checkpoint, run Spark's query until it ends; raises what ended it."""
         owner = self.owner or self._take_over()
         plan = self._plan(owner)
+        self.on_position(owner.generation, plan.checkpoint_id, plan.position)
         sink = self._sink(owner, plan)
         query = self._start(sink, plan)
         self.on_state("running", "")
+        ended: Exception | None = None
         try:
             wait_for_end(query, self.stop, self.clock)
         except StreamingQueryException as failure:
-            if sink.failure is None and sink.batches == 0:
-                self._distrusted = plan.checkpoint_id
-            raise sink.failure or failure from None
-        if sink.failure is not None:
-            raise sink.failure
+            ended = failure
+        is_its_fault = isinstance(sink.failure, MismatchError | TornError)
+        if is_its_fault or (ended is not None and sink.failure is None and sink.batches == 0):
+            self._distrusted = plan.checkpoint_id
+        if (reason := sink.failure or ended) is not None:
+            raise reason
 
     @property
     def owned_generation(self) -> int | None:
@@ -125,12 +136,12 @@ class SpeedQuery:
             with offsets.Topic(self.settings.kafka_bootstrap, self.settings.events_topic) as topic:
                 start = offsets.starting_point(last.end_offsets if last else None, topic.earliest(), topic.latest())
             if not self.mechanisms.ledger:
-                return Plan(UNLEDGERED, start.offsets, 0)
+                return Plan(UNLEDGERED, start.offsets, 0, start.offsets)
             reason = self._reason_to_retire(last, start, folder)
             if last is not None and reason is None:
-                plan = Plan(last.checkpoint_id, last.start_offsets, last.sequence)
+                plan = Plan(last.checkpoint_id, last.start_offsets, last.sequence, last.end_offsets)
             else:
-                plan = Plan(checkpoints.new_id(), start.offsets, last.sequence if last else 0)
+                plan = Plan(checkpoints.new_id(), start.offsets, last.sequence if last else 0, start.offsets)
                 if last is not None and reason is not None:
                     self._retire(cursor, last, start, reason, plan)
         checkpoints.sweep(self._store, folder, plan.checkpoint_id)
@@ -142,7 +153,7 @@ class SpeedQuery:
         if start.gaps:
             return "Kafka no longer has what comes next"
         if last.checkpoint_id == self._distrusted:
-            return "the query ended before its first batch"
+            return "the query ended before its first batch, or over a batch that does not follow the ledger"
         try:
             found = checkpoints.read(self._store, f"{folder}/{last.checkpoint_id}", self.settings.events_topic)
         except TornError as damage:
@@ -176,6 +187,7 @@ class SpeedQuery:
             stop=self.stop,
             on_commit=self.on_commit,
             on_wait=lambda reason: self.on_state("waiting", reason),
+            on_position=lambda end: self.on_position(owner.generation, plan.checkpoint_id, end),
             mechanisms=self.mechanisms,
             hooks=self.hooks,
         )
@@ -190,7 +202,8 @@ class SpeedQuery:
             mask_addresses=self.settings.mask_addresses,
         )
         return (
-            classified.writeStream.queryName(f"{self.name}-g{self.owner.generation}")
+            classified.selectExpr(*SELECTED)
+            .writeStream.queryName(f"{self.name}-g{self.owner.generation}")
             .foreachBatch(sink)
             .option("checkpointLocation", f"{self._folder(self.owner.generation)}/{plan.checkpoint_id}")
             .trigger(processingTime=f"{int(self.trigger_seconds * 1000)} milliseconds")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -89,6 +90,7 @@ class SpeedSink:
     stop: threading.Event
     on_commit: Callable[[Committed], None]
     on_wait: Callable[[str], None]
+    on_position: Callable[[Offsets], None] = lambda _: None
     mechanisms: Mechanisms = ALL
     hooks: Hooks = NO_HOOKS
     failure: BaseException | None = None
@@ -104,22 +106,23 @@ class SpeedSink:
                 raise StoppedError("no batch is begun any more")
             end = self.planned_end(batch_id)
             self.hooks.at("batch_begun", checkpoint=self.checkpoint_id, batch=batch_id, end=end)
-            records = frame.persist()
-            try:
-                self._until_written(records, batch_id, end)
-            finally:
-                records.unpersist()
+            self._until_written(cache(lambda: self._collect(frame, batch_id)), batch_id, end)
             self.batches += 1
         except Exception as failure:
             self.failure = failure
             # Spark looks through this text with a regular expression that overflows its stack on a long one.
             raise RuntimeError(f"{type(failure).__name__}: {str(failure)[:200]}") from None
 
-    def _until_written(self, records: DataFrame, batch_id: int, end: Offsets) -> None:
+    def _collect(self, frame: DataFrame, batch_id: int) -> pa.Table:
+        """Run Spark's only job of the batch. A retry of what follows does not repeat it."""
+        self.hooks.at("spark_job", batch=batch_id)
+        return judging.in_order(frame.toArrow())
+
+    def _until_written(self, collected: Callable[[], pa.Table], batch_id: int, end: Offsets) -> None:
         pause = 0.1
         while True:
             try:
-                self._attempt(self.owner.connection(), records, batch_id, end)
+                self._attempt(self.owner.connection(), collected, batch_id, end)
                 return
             except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.IntegrityError, ConflictError) as bad:
                 reason = f"batch {batch_id} is retried: {type(bad).__name__} {str(bad).strip()[:300]}"
@@ -133,23 +136,22 @@ class SpeedSink:
             self.clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def _attempt(self, connection: Connection, records: DataFrame, batch_id: int, end: Offsets) -> None:
+    def _attempt(self, connection: Connection, collected: Callable[[], pa.Table], batch_id: int, end: Offsets) -> None:
         with connection.cursor() as cursor:
             last = ledger.last(cursor, self.owner.generation) if self.mechanisms.ledger else None
             if last and (last.checkpoint_id, last.batch_id) == (self.checkpoint_id, batch_id):
                 self._skip(last, end)
                 return
             start = self._start(last, batch_id)
-            self.hooks.at("spark_job", batch=batch_id)
-            rows = judging.in_order(records.select(*judging.COLUMNS).toArrow())
+            rows = collected()
             self._check_range(rows, start, end, batch_id)
             judged, floor = self._judge(cursor, rows)
         since = self.clock.now() - self.keep_recent
-        tables = increments(records, judged.excluded, since)
+        tables = increments(judged.facts, since)
         entry = self._entry(last, batch_id, start, end, judged, floor)
         self._prepare_leaves(connection, judged, floor, tables)
         self._commit(connection, entry, judged, floor, tables)
-        newest = pc.max(judged.facts()["event_time"]).as_py()
+        newest = pc.max(judged.facts["event_time"]).as_py()
         self.on_commit(Committed(entry, newest, sum(table.num_rows for table in tables.values())))
 
     def _skip(self, last: Entry, end: Offsets) -> None:
@@ -159,6 +161,7 @@ class SpeedSink:
                 f" Spark planned {end}"
             )
         log.info("batch %s is in the ledger already: skipped whole", last.batch_id)
+        self.on_position(last.end_offsets)
 
     def _start(self, last: Entry | None, batch_id: int) -> Offsets:
         """Where the batch must begin; `MismatchError` if it does not follow the ledger."""
@@ -228,7 +231,7 @@ class SpeedSink:
         self, connection: Connection, judged: Judged, floor: Floor, tables: dict[str, pa.Table]
     ) -> None:
         """Make the partitions that the batch needs. Committed before it, so that no lock on a parent outlives this."""
-        windows = judging.distinct_days(judged.facts()["event_time"])
+        windows = judging.distinct_days(judged.facts["event_time"])
         key_hours = judging.distinct_hours(judged.remembered(floor)["key_hour"])
         received = judging.distinct_hours(tables[speed_sql.RECENT]["received_at"])
         wanted: set[object] = {("window", *windows), ("key_hour", *key_hours), ("received", *received)}
@@ -277,7 +280,7 @@ class SpeedSink:
         if not self._wikis:
             cursor.execute("SELECT wiki FROM speed.wikis")
             self._wikis = {wiki for (wiki,) in cursor.fetchall()}
-        pairs = judged.facts().group_by(["wiki", "server_name"]).aggregate([]).to_pylist()
+        pairs = judged.facts.group_by(["wiki", "server_name"]).aggregate([]).to_pylist()
         new = {pair["wiki"]: pair["server_name"] for pair in pairs if pair["wiki"] not in self._wikis}
         cursor.executemany(speed_sql.INSERT_WIKI, [wiki_row(*pair) for pair in new.items()])
         self._wikis |= set(new)

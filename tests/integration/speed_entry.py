@@ -19,21 +19,22 @@ from wikiweir.settings import load
 
 
 class EndAt:
-    """Writes down what it saw and signals the whole driver, the `nth` time a step is reached."""
+    """Writes down what it saw and signals the whole driver, in the `nth` batch that reaches a step."""
 
     def __init__(self, step: Step, nth: int, action: str, evidence: Path) -> None:
         self._step = step
-        self._left = nth
+        self._nth = nth
+        self._batches: list[object] = []
         self._action = action
         self._evidence = evidence
 
     def at(self, step: Step, **facts: object) -> None:
-        if step != self._step:
+        if step != self._step or facts["batch"] in self._batches:
             return
-        self._left -= 1
-        if self._left == 0 and self._step == "spark_job":
+        self._batches.append(facts["batch"])
+        if len(self._batches) == self._nth and self._step == "spark_job":
             threading.Thread(target=self._when_tasks_run, args=(facts,), daemon=True).start()
-        elif self._left == 0:
+        elif len(self._batches) == self._nth:
             self._end(facts)
 
     def _when_tasks_run(self, facts: dict[str, object]) -> None:

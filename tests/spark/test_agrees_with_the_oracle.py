@@ -1,4 +1,4 @@
-"""parse -> classify -> aggregate on every odd event and on recorded ones, against the oracle, row for row.
+"""parse -> classify -> both layers' sums on every odd event and on recorded ones, against the oracle, row for row.
 
 The oracle runs in a process of its own and imports nothing of ours. Duplicates are the sink's business: here each id
 comes once.
@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from jobs.lib.aggregate import aggregate, outcomes, recent_changes
 from jobs.lib.classify import classify
+from jobs.lib.increments import COLUMNS, increments
 from jobs.lib.parse import parse
 from tests.fixtures.odd_events import odd_events
 from tests.spark.records import KAFKA_MS, kafka_frame
@@ -70,23 +72,23 @@ def first_copies(lines: Iterable[bytes]) -> list[bytes]:
     return list(seen.values())
 
 
-def rows_of(frame: DataFrame) -> list[dict[str, Any]]:
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
     # Arrow keeps instants as they are; collect() would bring them into the local zone
-    return [{column: shown(value, column) for column, value in row.items()} for row in frame.toArrow().to_pylist()]
+    return [{column: shown(value, column) for column, value in row.items()} for row in table.to_pylist()]
 
 
 def assert_agree(spark: SparkSession, lines: list[bytes], folder: Path) -> None:
     expected = oracle(lines, folder)
     judged = classify(parse(kafka_frame(spark, lines)), user_key_secret=SECRET.encode(), mask_addresses=True).persist()
     facts = judged.where("outcome = 'fact'")
-    found = {rollup.name: rows_of(aggregate(facts, rollup)) for rollup in ROLLUPS}
-    found["recent_changes"] = rows_of(recent_changes(facts))
-    found["outcomes"] = rows_of(outcomes(judged))
+    found = [(rollup.name, aggregate(facts, rollup).toArrow()) for rollup in ROLLUPS]
+    found += [("recent_changes", recent_changes(facts).toArrow()), ("outcomes", outcomes(judged).toArrow())]
+    found += increments(facts.selectExpr(*COLUMNS).toArrow(), datetime.fromtimestamp(0, UTC)).items()
     judged.unpersist()
-    for name, rows in expected.items():
-        ours = {json.dumps(row, sort_keys=True, default=str) for row in found[name]}
-        theirs = {json.dumps(normal(row), sort_keys=True) for row in rows}
-        assert len(ours) == len(found[name])
+    for name, table in found:
+        ours = {json.dumps(row, sort_keys=True, default=str) for row in rows_of(table)}
+        theirs = {json.dumps(normal(row), sort_keys=True) for row in expected[name]}
+        assert len(ours) == table.num_rows
         assert ours == theirs, f"{name}: only ours {sorted(ours - theirs)[:3]}, only theirs {sorted(theirs - ours)[:3]}"
 
 

@@ -49,7 +49,7 @@ def test_the_first_copy_by_partition_and_offset_counts() -> None:
     found = judged(table({"event_id": "a", "offset": 7}, {"event_id": "a", "offset": 3}, {"event_id": "b"}))
     assert found.records["offset"].to_pylist() == [2, 3, 7]
     assert outcomes(found) == ["fact", "fact", "duplicate"]
-    assert found.excluded.to_pylist() == [{"partition": 0, "offset": 7}]
+    assert found.facts["offset"].to_pylist() == [2, 3]
     assert found.new_ids == 2
 
 
@@ -63,7 +63,7 @@ def test_records_without_an_id_are_never_copies() -> None:
     found = judged(table(nameless, nameless))
     assert outcomes(found) == ["rejected", "rejected"]
     assert found.new_ids == 0
-    assert found.excluded.num_rows == 0
+    assert found.facts.num_rows == 0
 
 
 def test_a_first_copy_that_is_rejected_makes_the_good_second_a_duplicate() -> None:
@@ -113,6 +113,6 @@ def test_any_cut_into_two_batches_counts_the_same(ids: list[int], cut: int) -> N
     rows = [{"event_id": f"i{number}", "offset": at} for at, number in enumerate(ids)]
     whole = judged(table(*rows))
     first = judged(table(*rows[:cut]))
-    seen = set(first.facts()["event_id"].to_pylist())
+    seen = set(first.facts["event_id"].to_pylist())
     second = outcomes(judged(table(*rows[cut:]), seen)) if rows[cut:] else []
     assert outcomes(first) + second == outcomes(whole)

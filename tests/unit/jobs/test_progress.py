@@ -79,3 +79,13 @@ def test_rate_is_over_the_last_half_minute() -> None:
     assert found.rows_per_second == 10.0
     clock.sleep(31)
     assert found.rows_per_second == 0.0
+
+
+def test_what_was_in_before_this_life_is_not_behind() -> None:
+    clock = HandClock()
+    found = query(clock)
+    found.kafka_is_at({0: 10})
+    found.stands_at(checkpoint_id="c", end_offsets={0: 10})
+    clock.sleep(1000)
+    assert (found.lag, found.seconds_behind, found.complaint()) == (0, 0.0, None)
+    assert found.records == {}
