@@ -11,16 +11,19 @@ from pathlib import Path
 
 from local import ports, toolchain
 from local.instance import Instance
+from wikiweir.redaction import HEX_LITERAL
 from wikiweir.settings import Settings
 
-LOG4J = """\
+_MESSAGE = f"%replace{{%m%n%ex}}{{{HEX_LITERAL}}}{{<redacted>}}"
+
+LOG4J = f"""\
 # Rendered by local.spark at every start.
 status = warn
 appender.err.type = Console
 appender.err.name = err
 appender.err.target = SYSTEM_ERR
 appender.err.layout.type = PatternLayout
-appender.err.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX}{UTC} %p %c{1}: %m%n%ex
+appender.err.layout.pattern = %d{{yyyy-MM-dd'T'HH:mm:ss.SSSXXX}}{{UTC}} %p %c{{1}}: {_MESSAGE}
 rootLogger.level = warn
 rootLogger.appenderRef.err.ref = err
 # says at every start that the machine's native Hadoop library is missing, which nobody needs

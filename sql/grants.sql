@@ -41,6 +41,7 @@ GRANT INSERT, UPDATE ON
 TO wikiweir_stream;
 GRANT EXECUTE ON FUNCTION
     ops.bind_instance,
+    ops.last_offsets,
     speed.ensure_generation,
     speed.ensure_partitions,
     speed.expire_seen,

@@ -21,6 +21,7 @@ from jobs.lib.owner import FencedError
 from jobs.lib.session import session
 from jobs.lib.signals import stop_on_signals
 from wikiweir.clock import Clock
+from wikiweir.redaction import redact
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,18 @@ SETTINGS = {
 }
 
 
+class Redacting(logging.Formatter):
+    """Lines that may quote a plan, without its key material."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
 def stream_session(name: str) -> SparkSession:
     """The session of a streaming driver."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level="INFO", handlers=[handler])
     logging.getLogger("kafka").setLevel("ERROR")
     logging.getLogger("py4j").setLevel("ERROR")
     return session(name, more=SETTINGS)

@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 from jobs.lib.owner import FencedError, RefusedError, RetiredError
 from jobs.lib.speed_sink import StoppedError
 from wikiweir.clock import Clock
+from wikiweir.redaction import redact
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Keeper:
             except StoppedError:
                 break
             except Exception as failure:  # whatever Spark, Kafka or PostgreSQL raises: it is told, and tried again
-                reason = f"{type(failure).__name__}: {str(failure).strip()[:500]}"
+                reason = f"{type(failure).__name__}: {redact(str(failure).strip())[:500]}"
                 short_lives += not isinstance(failure, AWAY)
             if self._stop.is_set():
                 break

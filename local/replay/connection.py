@@ -20,6 +20,9 @@ from wikiweir.clock import Clock
 BATCH = 200
 """Records a write: the most that can be in the socket's buffer beyond what the client took is a few of these."""
 IDLE_SECONDS = 0.02
+KEEP_ALIVE_SECONDS = 10.0
+"""How often a comment is sent after the end of a recording. (The real source, which has no end, sends none.) A client
+cannot tell an end from a dead socket: it would reconnect for ever and be sent the last minutes each time."""
 LAST_CHUNK = b"0\r\n\r\n"
 _REMEMBERED = 50
 
@@ -55,6 +58,7 @@ class Connection:
         self._factor = rng.uniform(-1, 1)
         self._seen = faults()
         self._since = clock.monotonic()
+        self._written_at = self._since
         self._since_sent = 0
         self._spared = False
         self._credit_at = self._since
@@ -92,9 +96,17 @@ class Connection:
             records, position = self._next(faults, 1 if mode is not None else BATCH)
             if records:
                 await self._send(records, faults)
+                self._written_at = self._clock.monotonic()
             elif position == self.seq:
-                await asyncio.sleep(IDLE_SECONDS)
+                await self._wait()
             self.seq = position
+
+    async def _wait(self) -> None:
+        idle = self._clock.monotonic() - self._written_at
+        if idle >= KEEP_ALIVE_SECONDS and self._log.is_finite and self._log.is_exhausted and not self._frames.as_json:
+            await self._write(chunk(self._frames.comment(alone=True)))
+            self._written_at = self._clock.monotonic()
+        await asyncio.sleep(IDLE_SECONDS)
 
     def _progress(self) -> int:
         return self.sent - self._since_sent

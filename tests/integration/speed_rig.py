@@ -22,7 +22,8 @@ from typing import Any, Self
 
 import psutil
 import psycopg2
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from local import ports, spark, toolchain
 from local.kafka import create_topics
@@ -261,6 +262,22 @@ class Rig:
         rows = self.ledger("sequence, start_offsets, end_offsets")
         for (_, _, end), (sequence, start, _) in pairwise(rows):
             assert end == start, f"ledger row {sequence} does not begin where the one before ended"
+
+    def lose_records(self, ends: dict[str, int]) -> None:
+        """Let Kafka forget each partition's records below an offset, as retention does."""
+        topic = self.settings.events_topic
+        before = {TopicPartition(topic, int(partition)): end for partition, end in ends.items()}
+        admin = KafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap)
+        try:
+            admin.delete_records(before)
+        finally:
+            admin.close()
+
+    def key_material(self) -> list[str]:
+        """What no log may hold: the secret of the user keys, and the two pads that HMAC makes of it."""
+        secret = self.settings.user_key_secret.get_secret_value()
+        block = secret.encode().ljust(64, b"\0")
+        return [secret, *(bytes(byte ^ pad for byte in block).hex().upper() for pad in (0x36, 0x5C))]
 
     @property
     def speed_checkpoints(self) -> list[Path]:

@@ -123,6 +123,27 @@ def test_an_offset_file_missing_from_the_lakes_checkpoint_skips_nothing(rig: Rig
     assert bronze(rig) == in_kafka(rig), "Delta would have skipped a batch of that number"
 
 
+def test_records_that_kafka_lost_are_a_gap_and_the_failure_shows_no_key_material(rig: Rig) -> None:
+    driver = rig.driver()
+    rig.send(event(seed) for seed in range(60))
+    rig.drain()
+    before = rig.kafka_ends()
+    driver.signal(signal.SIGSTOP)
+    rig.send(event(seed) for seed in range(100, 190))
+    lost = {partition: end - 5 for partition, end in rig.kafka_ends().items()}
+    rig.lose_records(lost)
+    driver.signal(signal.SIGCONT)
+    rig.drain()
+    gaps = rig.query("SELECT partition::text, from_offset, to_offset FROM ops.stream_gaps WHERE query = 'speed'")
+    assert sorted(gaps) == sorted((partition, before[partition], lost[partition]) for partition in lost)
+    [(received,)] = rig.query("SELECT sum(received)::bigint FROM ops.stream_batches")
+    assert received == sum(rig.kafka_ends().values()) - sum(to - start for _, start, to in gaps)
+    assert "STREAM_FAILED" in driver.log
+    told = driver.log + str(rig.query("SELECT message FROM ops.stream_progress"))
+    told += str(rig.query("SELECT message, details FROM ops.incidents"))
+    assert not [hidden for hidden in rig.key_material() if hidden.upper() in told.upper()]
+
+
 class Watcher(threading.Thread):
     """A reader that polls what it could see of the live generation, and keeps every count that went down."""
 

@@ -4,6 +4,7 @@ a killed part comes back, another source is refused, `down` leaves nothing."""
 import ipaddress
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -110,6 +111,25 @@ def test_no_secret_in_arguments_or_logs(weir: Weir) -> None:
     assert not [secret for secret in secrets if secret in arguments or secret in logs]
 
 
+def tour() -> list[str]:
+    """The commands that the README leads a newcomer through, without the last one, which ends the instance."""
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"## Five minutes[^#]*?```sh\n(.*?)```", readme, re.DOTALL)
+    *commands, last = block.strip().split("\n")
+    assert last == "./weir down"
+    return commands
+
+
+@pytest.mark.parametrize("command", tour())
+def test_the_readmes_tour_shows_something(weir: Weir, command: str) -> None:
+    shown = subprocess.run(
+        ["bash", "-c", command], env=weir.environment, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.strip()
+    assert "(0 rows)" not in shown.stdout
+
+
 def test_the_reader_reads_and_writes_nothing(settings: Settings) -> None:
     connection = psycopg2.connect(settings.postgres_dsn("reader"))
     connection.autocommit = True
@@ -125,6 +145,18 @@ def test_the_reader_reads_and_writes_nothing(settings: Settings) -> None:
 def test_a_second_up_changes_nothing(weir: Weir) -> None:
     before = {name: part["pid"] for name, part in weir.status().items()}
     assert weir("up").returncode == 0
+    assert {name: part["pid"] for name, part in weir.status().items()} == before
+
+
+def test_a_second_instance_runs_beside_the_first(weir: Weir, tmp_path: Path) -> None:
+    before = {name: part["pid"] for name, part in weir.status().items()}
+    second = Weir(tmp_path / "second")
+    shown = second("up", "--rate", "50", "--seed", "2")
+    try:
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        assert {part["state"] for part in second.status().values()} == {"running"}
+    finally:
+        second("down")
     assert {name: part["pid"] for name, part in weir.status().items()} == before
 
 

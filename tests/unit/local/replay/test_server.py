@@ -494,3 +494,16 @@ def test_a_wrong_command_line_is_explained(tmp_path: Path) -> None:
         Replay(tmp_path, "--recording", str(tmp_path / "none.ndjson")).start()
     with pytest.raises(RuntimeError, match="unknown fault nothing"):
         Replay(tmp_path, "--fault", "nothing=1").start()
+
+
+def test_a_recording_that_has_ended_keeps_its_readers(tmp_path: Path) -> None:
+    meta = {"id": "5f1c0000-0000-4000-8000-000000000001", "stream": "mediawiki.recentchange", "topic": EQIAD}
+    event = {"meta": {**meta, "dt": "2026-11-20T10:00:00Z"}, "type": "edit", "timestamp": 1_795_000_000}
+    recording = tmp_path / "one.ndjson"
+    recording.write_text(json.dumps(event) + "\n", encoding="utf-8")
+    with (
+        Replay(tmp_path, "--recording", str(recording)) as replay,
+        Stream(replay.port, "/v2/stream/recentchange?since=0") as stream,
+    ):
+        assert len(stream.events(1)) == 1
+        assert stream.read_chunk() == b":keep-alive\n\n"
