@@ -219,14 +219,16 @@ def database_time(settings: Settings) -> object:
 
 
 def has_committed(settings: Settings, since: object) -> bool:
-    """Whether the stream has committed a batch since then, or has nothing left to commit."""
+    """Whether the lake query runs, and the speed query has committed a batch since then or has nothing to commit."""
     connection = psycopg2.connect(settings.postgres_dsn("reader"), connect_timeout=3)
     try:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT EXISTS (SELECT FROM ops.stream_batches WHERE committed_at >= %(since)s)"
-                " OR EXISTS (SELECT FROM ops.stream_progress"
-                "            WHERE query = 'speed' AND updated_at >= %(since)s AND lag = 0)",
+                "SELECT EXISTS (SELECT FROM ops.stream_progress"
+                "               WHERE query = 'lake' AND updated_at >= %(since)s AND state = 'running')"
+                " AND (EXISTS (SELECT FROM ops.stream_batches WHERE committed_at >= %(since)s)"
+                "      OR EXISTS (SELECT FROM ops.stream_progress"
+                "                 WHERE query = 'speed' AND updated_at >= %(since)s AND lag = 0))",
                 {"since": since},
             )
             return bool((cursor.fetchone() or (False,))[0])

@@ -128,10 +128,13 @@ def test_kills_of_producer_and_driver_at_random(nemesis: Nemesis) -> None:
 
 
 def test_postgres_away_for_twenty_seconds(nemesis: Nemesis) -> None:
-    bronze = nemesis.stack.lake_files()
+    lake_files = nemesis.stack.lake_files
+    begun = lake_files()
+    wait_for(lambda: lake_files() > begun, RECOVERY_SECONDS, lambda: f"a lake batch\n{nemesis.stack.logs()}")
+    bronze = lake_files()
     nemesis.stack.postgres.stop()
     time.sleep(OUTAGE_SECONDS)
-    assert nemesis.stack.lake_files() > bronze, "the lake must go on while PostgreSQL is away"
+    assert lake_files() > bronze, "the lake must go on while PostgreSQL is away"
     nemesis.stack.postgres.start()
     nemesis.wait_progress()
 
