@@ -23,8 +23,7 @@ def stage(name: str) -> str:
 
 def create_stages(cursor: Cursor) -> None:
     """The staging tables, on a new connection; each transaction leaves them empty, but for the ids."""
-    # An id is one probe of one index, whatever the planner believes of a table that it has no statistics of.
-    cursor.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET client_encoding = 'UTF8'")
+    cursor.execute("SET client_encoding = 'UTF8'")
     # The ids are staged before the transaction, to ask which are known, and inserted inside it.
     cursor.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} (n integer, key_hour timestamptz, id uuid)").format(sql.Identifier(IDS))
@@ -80,11 +79,15 @@ MERGE_OUTCOMES = sql.SQL(
 EMPTY_IDS = sql.SQL("TRUNCATE {stage}").format(stage=sql.Identifier(IDS))
 
 KNOWN_IDS = sql.SQL(
-    "SELECT i.n FROM {stage} AS i"
-    " JOIN speed.seen AS s ON s.generation = %s AND s.key_hour = i.key_hour AND s.id = i.id"
-    " WHERE s.key_hour = ANY(%s::timestamptz[])"
+    "SELECT i.n FROM {stage} AS i CROSS JOIN LATERAL ("
+    "SELECT FROM speed.seen AS s WHERE s.generation = %s AND s.key_hour = i.key_hour AND s.id = i.id"
+    " AND s.key_hour = ANY(%s::timestamptz[]) LIMIT 1) AS known"
 ).format(stage=sql.Identifier(IDS))
-"""Staged ids that are known. The list of key hours lets the planner leave all other leaves alone."""
+"""Staged ids that are known; the list of key hours lets the planner leave all other leaves alone.
+
+LIMIT makes an id one probe of the index, whatever the planner believes of a leaf that has no statistics yet, as each
+has in its first minute: a plain join read 20,000 rows again for each of 2,500 ids (10 s; so, 12 ms).
+"""
 
 INSERT_IDS = sql.SQL(
     "INSERT INTO speed.seen (generation, key_hour, id) SELECT %s, key_hour, id FROM {stage} WHERE key_hour > %s"

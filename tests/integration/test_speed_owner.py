@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import psycopg2
 import pytest
@@ -154,6 +155,24 @@ def test_the_ledger_gives_back_what_was_appended(postgres: Postgres, first: Owne
             ledger.append(cursor, entry(3, checkpoint_id="c2"))
         with pytest.raises(psycopg2.errors.CheckViolation):
             ledger.append(cursor, entry(4, received=5))
+
+
+def test_an_id_is_one_probe_in_a_leaf_without_statistics(postgres: Postgres, first: Owner) -> None:
+    hour = "2026-11-23 09:00:00+00"
+    with first.connection().cursor() as cursor:
+        cursor.execute("SELECT speed.ensure_partitions(1::smallint, '{}', ARRAY[%s::timestamptz], '{}')", (hour,))
+        numbered = f"SELECT %s, timestamptz '{hour}', md5(n::text)::uuid FROM generate_series(%s, %s) AS n"
+        cursor.execute(f"INSERT INTO speed.seen {numbered}", (1, 1, 2000))
+        cursor.execute(f"INSERT INTO {speed_sql.IDS} {numbered}", (7, 1901, 2400))
+        cursor.execute(b"EXPLAIN (ANALYZE, FORMAT json) " + cursor.mogrify(speed_sql.KNOWN_IDS, (1, [hour])))
+        [([explained],)] = cursor.fetchall()
+    scans = [node for node in nodes(explained["Plan"]) if node.get("Relation Name", "").startswith("seen_")]
+    assert [(node["Actual Loops"], node["Actual Rows"] <= 1) for node in scans] == [(500, True)]
+    assert explained["Plan"]["Actual Rows"] == 100
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(below for child in plan.get("Plans", []) for below in nodes(child))]
 
 
 def test_gaps_and_incidents_are_written(postgres: Postgres, first: Owner) -> None:
