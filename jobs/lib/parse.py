@@ -58,6 +58,10 @@ TEXTS = ("meta.id", "type", "wiki", "title", "user", "server_name", "log_type", 
 OTHER_TYPES = {"number": "DOUBLE", "truth": "BOOLEAN", "list": "ARRAY<STRING>", "object": "STRUCT<a: INT>"}
 
 
+NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+"""JSON's (RFC 8259), exactly: an IPv4 address that passed for one made its record be read four times more."""
+
+
 def _from_json(schema: str) -> str:
     options = ", ".join(f"'{name}', '{value}'" for name, value in OPTIONS.items())
     return f"from_json(CAST(value AS STRING), '{' '.join(schema.split())}', map({options}))"
@@ -65,7 +69,7 @@ def _from_json(schema: str) -> str:
 
 def _looks_like_no_text(field: str) -> str:
     """Whether text could have been read from another JSON type: by its first character, then by all of it."""
-    is_other = sql.matches(field, r"-?[0-9][0-9.eE+-]*|true|false|[\[{](?s:.*)")
+    is_other = sql.matches(field, rf"{NUMBER}|true|false|[\[{{](?s:.*)")
     return f"(ascii({field}) IN (45, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 91, 102, 116, 123) AND {is_other})"
 
 
