@@ -21,7 +21,6 @@ from jobs.lib.parse import parse
 from wikiweir.rollups import RECENT_CHANGES, ROLLUPS, Rollup
 
 COMPETENT = {
-    "spark.sql.session.timeZone": "UTC",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.streaming.stateStore.providerClass": (
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
@@ -112,7 +111,7 @@ def run(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Read all batches of the topic, one after another; Spark's own progress of each."""
     is_merging = job["variant"] == "competent"
     prepare(job["dsn"], is_merging=is_merging)
-    builder = SparkSession.builder.appName(f"bench-{job['variant']}")
+    builder = SparkSession.builder.appName(f"bench-{job['variant']}").config("spark.sql.session.timeZone", "UTC")
     for key, value in (COMPETENT if is_merging else {}).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

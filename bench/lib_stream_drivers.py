@@ -1,7 +1,8 @@
 """Starts a variant of the stream benchmark as a Spark driver of its own, and checks what it wrote.
 
-All get the same `spark-defaults.conf` (jars, memory, Java options), which `local` renders for the real stack. The
-surprising thing: a baseline's JDBC driver comes by `--jars`, so that even the class path of ours is untouched.
+All get the same jars, driver memory, master and logging. Ours also gets the Java options that `local` renders for the
+real stack, because finding them was part of the work: baselines start Java as Spark does. The surprising thing: a
+baseline's JDBC driver comes by `--jars`, so that even the class path of ours is untouched.
 """
 
 import json
@@ -24,6 +25,8 @@ from sql.migrate import migrate
 from wikiweir.settings import PROJECT, Settings
 
 SCRIPTS = {"ours": "lib_stream_ours.py", "competent": "lib_stream_baselines.py", "defaults": "lib_stream_baselines.py"}
+USUAL_JAVA = "-Duser.timezone=UTC"
+"""In place of the Java options of ours."""
 SCHEMAS = {"ours": "speed.", "competent": "usual.", "defaults": "usual."}
 
 
@@ -44,13 +47,7 @@ class Drivers:
             source_id="bench",
             **passwords,  # type: ignore[arg-type]
         )
-        conf = folder / "spark"
-        conf.mkdir()
-        (conf / "log4j2.properties").write_text(spark.LOG4J, encoding="utf-8")
-        defaults = spark.render_defaults(
-            self.settings, jars=toolchain.jars("spark"), work=folder / "work", log4j=conf / "log4j2.properties"
-        )
-        (conf / "spark-defaults.conf").write_text(defaults, encoding="utf-8")
+        spark.write_files(self.settings, folder / "spark" / "spark-defaults.conf", folder / "work")
 
     def run(self, variant: str, load: Load, number: int, expected: dict[str, list[Row]]) -> list[float]:
         """One driver over the whole topic into a database of its own; seconds of each batch, answers checked."""
@@ -117,7 +114,7 @@ class Drivers:
             "PYTHONPATH": str(PROJECT),
         }
         command = [str(toolchain.program("spark-submit"))]
-        command += ["--jars", str(lib_jdbc.jar())] if variant != "ours" else []
+        command += ["--jars", str(lib_jdbc.jar()), "--driver-java-options", USUAL_JAVA] if variant != "ours" else []
         command += [str(PROJECT / "bench" / SCRIPTS[variant]), "--job", str(job_file), "--out", str(out)]
         log = folder / "driver.log"
         with log.open("wb") as sink:

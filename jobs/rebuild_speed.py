@@ -16,7 +16,8 @@ from psycopg2.extensions import cursor as Cursor
 from jobs.lib import ledger, offsets
 from jobs.lib.application import REFUSED, STOPPED, Application, stream_session, thread
 from jobs.lib.mechanisms import ALL, NO_HOOKS, Hooks, Mechanisms
-from jobs.lib.owner import RefusedError, bind_instance, connect, live_generation
+from jobs.lib.owner import RefusedError, bind_instance, live_generation
+from jobs.lib.postgres import connect
 from jobs.lib.progress import QueryProgress
 from jobs.lib.reporter import Reporter
 from jobs.lib.speed import SpeedQuery

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -45,7 +45,7 @@ def problems_told() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def become(command: list[str | Path], **environment: str) -> NoReturn:
+def become(command: Sequence[str | Path], **environment: str) -> NoReturn:
     """Replace this process by another program."""
     sys.stdout.flush()
     arguments = [str(part) for part in command]
@@ -190,6 +190,25 @@ def psql(
         instance.required()
         command, environment = psql_client.command(load(), role)
     become([*command, *context.args], **environment)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def submit(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="A job of jobs/, e.g. build_hour; its own --help says what it takes.")],
+) -> None:
+    """Run a Spark job by hand, e.g. ./weir submit build_hour --hour 2026-11-23T09."""
+    with problems_told():
+        from local import instance, spark
+        from wikiweir.settings import PROJECT, load
+
+        settings, target = load(), instance.required()
+        script = PROJECT / "jobs" / f"{job}.py"
+        if not script.is_file():
+            known = ", ".join(sorted(path.stem for path in script.parent.glob("[a-z]*.py")))
+            raise instance.InstanceError(f"expected a job out of {known}; found {job!r}")
+        command = [*spark.submit(spark.write_configuration(target, settings), script), *context.args]
+    become(command, **spark.environment(settings))
 
 
 @app.command()

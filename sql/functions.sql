@@ -68,6 +68,7 @@ DECLARE
     instant timestamptz;
     suffix text := COALESCE('_g' || wanted, '');
     parent text;
+    own_key text;
     made integer := 0;
 BEGIN
     FOR instant IN SELECT DISTINCT unnest(windows || key_hours || received) LOOP
@@ -98,6 +99,12 @@ BEGIN
             'CREATE TABLE %1$I.%2$I (LIKE %1$I.%3$I INCLUDING ALL EXCLUDING COMMENTS) WITH (%4$s)',
             wanted_schema, missing.leaf, parent, missing.storage
         );
+        SELECT rule.leaf_key INTO own_key
+        FROM ops.partition_rules AS rule
+        WHERE rule.schema_name = wanted_schema AND rule.table_name = missing.table_name;
+        IF own_key IS NOT NULL THEN
+            EXECUTE format('ALTER TABLE %I.%I ADD PRIMARY KEY (%I)', wanted_schema, missing.leaf, own_key);
+        END IF;
         EXECUTE format(
             'ALTER TABLE %1$I.%3$I ATTACH PARTITION %1$I.%2$I FOR VALUES FROM (%4$L) TO (%5$L)',
             wanted_schema, missing.leaf, parent, missing.starts, missing.ends

@@ -56,6 +56,7 @@ GRANT USAGE ON SCHEMA batch, speed, ops TO wikiweir_batch;
 GRANT SELECT ON speed.wikis TO wikiweir_batch;
 GRANT SELECT ON ALL TABLES IN SCHEMA ops TO wikiweir_batch;
 GRANT INSERT, UPDATE, DELETE ON ops.published_hours TO wikiweir_batch;
+GRANT INSERT, DELETE ON ops.hour_outcomes TO wikiweir_batch;
 GRANT INSERT, UPDATE ON ops.incidents TO wikiweir_batch;
 GRANT EXECUTE ON FUNCTION ops.bind_instance, batch.ensure_partitions TO wikiweir_batch;
 

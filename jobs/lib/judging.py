@@ -4,7 +4,6 @@ Arrow in, Arrow out, no database. The surprising thing: the judgement is made ov
 will be rejected included, because both layers de-duplicate before they classify.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -47,8 +46,8 @@ class Judged:
     records: pa.Table
     facts: pa.Table
     """The records that count."""
-    new_ids: int
-    """Ids that are to be inserted into `seen`: first copies, unknown, above the floor."""
+    new_ids: pa.Table
+    """key_hour, id of what goes into `seen`: first copies, unknown, above the floor; ordered as an index is."""
 
     def count(self, outcome: str) -> int:
         """How many records came to an outcome."""
@@ -68,30 +67,37 @@ class Judged:
 
 
 def in_order(records: pa.Table) -> pa.Table:
-    """By (partition, offset): the order in which copies come first."""
+    """By (partition, offset): the order in which copies come first. As a rule it is the order they came in."""
+    partitions, offsets = records["partition"].to_numpy(), records["offset"].to_numpy()
+    steps, jumps = np.diff(partitions), np.diff(offsets)
+    if ((steps > 0) | ((steps == 0) & (jumps >= 0))).all():
+        return records
     return records.sort_by([("partition", "ascending"), ("offset", "ascending")])
 
 
 def later_copies(records: pa.Table) -> NDArray[np.bool_]:
     """Per record of an ordered table whether an earlier record has the same id and key hour."""
-    pairs = records.select(["event_id", "key_hour"]).to_pandas()
-    later: NDArray[np.bool_] = (pairs.duplicated() & pairs["event_id"].notna()).to_numpy(dtype=bool)
+    numbered = records.select(["event_id", "key_hour"]).append_column("n", pa.array(np.arange(records.num_rows)))
+    firsts = numbered.group_by(["event_id", "key_hour"]).aggregate([("n", "min")])
+    later: NDArray[np.bool_] = records["event_id"].is_valid().to_numpy(zero_copy_only=False).copy()
+    later[firsts["n_min"].to_numpy()] = False
     return later
 
 
 def first_copies(records: pa.Table, later: NDArray[np.bool_]) -> pa.Table:
-    """n (row number in `records`), key_hour, id of the first copy of each id in the batch."""
+    """n (row number in `records`), key_hour, id of the first copy of each id in the batch, ordered as an index is."""
     is_first = ~later & records["event_id"].is_valid().to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(is_first)
-    chosen = records.take(rows)
-    return pa.table({"n": pa.array(rows, pa.int32()), "key_hour": chosen["key_hour"], "id": chosen["event_id"]})
+    chosen = records.select(["key_hour", "event_id"]).take(rows)
+    ids = pa.table({"n": pa.array(rows, pa.int32()), "key_hour": chosen["key_hour"], "id": chosen["event_id"]})
+    return ids.sort_by([("key_hour", "ascending"), ("id", "ascending")])
 
 
-def judge(records: pa.Table, later: NDArray[np.bool_], known: Iterable[int], floor: Floor) -> Judged:
-    """Final outcomes of an ordered table; `known` are row numbers of first copies that `seen` holds."""
+def judge(records: pa.Table, later: NDArray[np.bool_], ids: pa.Table, known: list[int], floor: Floor) -> Judged:
+    """Final outcomes of an ordered table. `ids` are its `first_copies`; those in the rows `known` are in `seen`."""
     has_id = records["event_id"].is_valid().to_numpy(zero_copy_only=False)
     duplicate = later.copy()
-    duplicate[np.fromiter(known, dtype=np.int64)] = True
+    duplicate[known] = True
     key_hours = records["key_hour"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     below = np.zeros(len(duplicate), dtype=bool) if floor.micros is None else key_hours <= floor.micros
     left = has_id & ~duplicate & below
@@ -105,7 +111,7 @@ def judge(records: pa.Table, later: NDArray[np.bool_], known: Iterable[int], flo
     return Judged(
         records=final,
         facts=final.filter(pc.equal(final["outcome"], "fact")),
-        new_ids=int((has_id & ~overruled).sum()),
+        new_ids=ids.filter(pa.array(~overruled[ids["n"].to_numpy()])).select(["key_hour", "id"]),
     )
 
 

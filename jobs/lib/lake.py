@@ -230,7 +230,7 @@ class LakeQuery:
 
     def _start(self, checkpoint_id: str, start: Offsets) -> StreamingQuery:
         self.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "lake")
-        records = kafka_records(self.spark, self.settings, start, self.settings.lake_max_events)
+        records = kafka_records(self.spark, self.settings, start, self.settings.lake_max_events, with_headers=True)
         return (
             bronze(records)
             .coalesce(1)

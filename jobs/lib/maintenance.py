@@ -12,7 +12,7 @@ from datetime import timedelta
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from jobs.lib.owner import connect
+from jobs.lib.postgres import connect
 from wikiweir.clock import Clock
 from wikiweir.settings import Settings
 

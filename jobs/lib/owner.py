@@ -16,20 +16,12 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from jobs.lib.postgres import connect
 from wikiweir.clock import Clock
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
-CONNECT: dict[str, Any] = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    # A table locked by somebody fails the batch, which is then retried whole, instead of waiting unseen for ever.
-    "options": "-c lock_timeout=15s -c statement_timeout=120s -c idle_in_transaction_session_timeout=120s"
-    " -c timezone=UTC",
-}
 
 
 class RefusedError(RuntimeError):
@@ -42,13 +34,6 @@ class FencedError(RuntimeError):
 
 class RetiredError(RuntimeError):
     """The generation is no longer the one it was: readers see another one, whose owner this driver may become."""
-
-
-def connect(dsn: str, name: str) -> Connection:
-    """A connection in autocommit mode, with time-outs, under an application name that `pg_stat_activity` shows."""
-    connection: Connection = psycopg2.connect(dsn, application_name=name, **CONNECT)
-    connection.autocommit = True
-    return connection
 
 
 def driver_name() -> str:

@@ -22,7 +22,7 @@ from psycopg2.extras import Json
 
 from jobs.lib import ledger, offsets
 from jobs.lib.offsets import Gap
-from jobs.lib.owner import connect
+from jobs.lib.postgres import connect
 from jobs.lib.progress import QueryProgress
 from wikiweir.settings import Settings
 

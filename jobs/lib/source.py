@@ -20,23 +20,29 @@ FINISH_SECONDS = 8.0
 
 
 def kafka_records(
-    spark: SparkSession, settings: Settings, start: Mapping[int, int], max_events: int, min_partitions: int = 0
+    spark: SparkSession,
+    settings: Settings,
+    start: Mapping[int, int],
+    max_events: int,
+    *,
+    with_headers: bool = False,
 ) -> DataFrame:
-    """Records of the events topic with headers; `start` counts only where the checkpoint is new."""
+    """Records of the events topic; `start` counts only where the checkpoint is new."""
     options = {
         "kafka.bootstrap.servers": settings.kafka_bootstrap,
         "subscribe": settings.events_topic,
         "startingOffsets": to_spark(settings.events_topic, start),
         "maxOffsetsPerTrigger": str(max_events),
-        "includeHeaders": "true",
+        "includeHeaders": str(with_headers).lower(),
         # Data that retention took is a gap to be recorded, not to be read over.
         "failOnDataLoss": "true",
         "kafka.max.partition.fetch.bytes": str(request_bytes(settings)),
+        # Spark polls only for records that are there. By default the fetch that a poll sends ahead at the log's end
+        # waits half a second there, and Spark's next question stands in line behind it: in every live micro-batch.
+        "kafka.fetch.max.wait.ms": "0",
         "kafka.default.api.timeout.ms": "20000",
         "kafka.request.timeout.ms": "15000",
     }
-    if min_partitions:
-        options["minPartitions"] = str(min_partitions)
     return spark.readStream.format("kafka").options(**options).load()
 
 

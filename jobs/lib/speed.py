@@ -14,14 +14,15 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from jobs.lib import checkpoints, increments, judging, ledger, offsets, speed_sql
+from jobs.lib import checkpoints, increments, judging, ledger, offsets, speed_sql, sql
 from jobs.lib.checkpoints import HadoopStore, TornError
 from jobs.lib.classify import classify
 from jobs.lib.ledger import Entry
 from jobs.lib.mechanisms import ALL, NO_HOOKS, Hooks, Mechanisms
 from jobs.lib.offsets import Offsets, Start
-from jobs.lib.owner import Owner, connect, live_generation
+from jobs.lib.owner import Owner, live_generation
 from jobs.lib.parse import parse
+from jobs.lib.postgres import connect
 from jobs.lib.source import kafka_records, wait_for_end
 from jobs.lib.speed_sink import Committed, MismatchError, SpeedSink
 from wikiweir.clock import Clock
@@ -33,7 +34,7 @@ UNLEDGERED = "unledgered"
 """The one checkpoint of a query without the ledger (tests only)."""
 
 
-SELECTED = tuple(dict.fromkeys((*judging.COLUMNS, *increments.COLUMNS)))
+SELECTED = sql.named({name: name for name in judging.COLUMNS} | increments.COLUMNS)
 """What of a classified record the driver collects."""
 
 

@@ -1,15 +1,14 @@
 """A micro-batch of classified records -> one PostgreSQL transaction: ledger row, ids, increments, recent changes.
 
-It computes first and writes last: which records count is settled, and all increments are in memory, before the
-transaction begins. The surprising thing: a batch is tried until PostgreSQL took it, because only a batch that failed
-for good reason to distrust the checkpoint should end Spark's query.
+Which records count is settled before the transaction begins; what they add up to is computed beside its first COPY.
+The surprising thing: a batch is tried until PostgreSQL took it, because only a batch that failed for good reason to
+distrust the checkpoint should end Spark's query.
 """
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -29,9 +28,9 @@ from jobs.lib.ledger import Entry
 from jobs.lib.mechanisms import ALL, NO_HOOKS, Hooks, Mechanisms
 from jobs.lib.offsets import Offsets
 from jobs.lib.owner import Owner
-from jobs.lib.wikis import wiki_row
+from jobs.lib.postgres import transaction
+from jobs.lib.speed_tables import Changes, SpeedTables
 from wikiweir.clock import Clock
-from wikiweir.rollups import ROLLUPS
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class StoppedError(RuntimeError):
 
 
 class ConflictError(RuntimeError):
-    """An id or the floor changed under the batch: what was computed is void."""
+    """The floor changed under the batch: what was computed is void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +56,6 @@ class Committed:
     entry: Entry
     newest_event_at: datetime | None
     increments: int
-
-
-@contextmanager
-def transaction(connection: Connection) -> Iterator[Cursor]:
-    """BEGIN … COMMIT on a connection in autocommit mode."""
-    with connection.cursor() as cursor:
-        cursor.execute("BEGIN")
-        try:
-            yield cursor
-            cursor.execute("COMMIT")
-        except BaseException:
-            if not connection.closed:
-                cursor.execute("ROLLBACK")
-            raise
 
 
 @dataclass(kw_only=True)
@@ -96,8 +81,9 @@ class SpeedSink:
     failure: BaseException | None = None
     """Why the last batch failed, before Spark wrapped it."""
     batches: int = 0
-    _leaves: set[object] = field(default_factory=set)
-    _wikis: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.tables = SpeedTables(generation=self.owner.generation)
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write the batch, unless the ledger holds it already."""
@@ -129,8 +115,7 @@ class SpeedSink:
             log.warning(reason)
             self.on_wait(reason)
             self.owner.lose()
-            self._leaves = set()
-            self._wikis = set()
+            self.tables.forget()
             if self.stop.is_set():
                 raise StoppedError(reason)
             self.clock.sleep(pause)
@@ -147,12 +132,12 @@ class SpeedSink:
             self._check_range(rows, start, end, batch_id)
             judged, floor = self._judge(cursor, rows)
         since = self.clock.now() - self.keep_recent
-        tables = increments(judged.facts, since)
+        changes = Changes(judged=judged, floor=floor, increments=increments(judged.facts, since))
         entry = self._entry(last, batch_id, start, end, judged, floor)
-        self._prepare_leaves(connection, judged, floor, tables)
-        self._commit(connection, entry, judged, floor, tables)
+        self.tables.prepare(connection, changes)
+        self._commit(connection, entry, changes)
         newest = pc.max(judged.facts["event_time"]).as_py()
-        self.on_commit(Committed(entry, newest, sum(table.num_rows for table in tables.values())))
+        self.on_commit(Committed(entry, newest, changes.rows))
 
     def _skip(self, last: Entry, end: Offsets) -> None:
         if last.end_offsets != end:
@@ -189,15 +174,14 @@ class SpeedSink:
         later = judging.later_copies(rows)
         ids = judging.first_copies(rows, later)
         cursor.execute(speed_sql.EMPTY_IDS)
-        if ids.num_rows:
-            copy(cursor, speed_sql.IDS, ids)
+        copy(cursor, {speed_sql.IDS: ids})
         known: list[int] = []
         if self.mechanisms.deduplication:
             cursor.execute(speed_sql.KNOWN_IDS, (self.owner.generation, judging.distinct_hours(ids["key_hour"])))
             known = [n for (n,) in cursor.fetchall()]
         else:
             later[:] = False
-        return judging.judge(rows, later, known, floor), floor
+        return judging.judge(rows, later, ids, known, floor), floor
 
     def _floor(self, cursor: Cursor) -> Floor:
         cursor.execute(speed_sql.FLOOR, (self.owner.generation,))
@@ -227,60 +211,19 @@ class SpeedSink:
             newest_kafka_time=times["max"],
         )
 
-    def _prepare_leaves(
-        self, connection: Connection, judged: Judged, floor: Floor, tables: dict[str, pa.Table]
-    ) -> None:
-        """Make the partitions that the batch needs. Committed before it, so that no lock on a parent outlives this."""
-        windows = judging.distinct_days(judged.facts["event_time"])
-        key_hours = judging.distinct_hours(judged.remembered(floor)["key_hour"])
-        received = judging.distinct_hours(tables[speed_sql.RECENT]["received_at"])
-        wanted: set[object] = {("window", *windows), ("key_hour", *key_hours), ("received", *received)}
-        if wanted <= self._leaves:
-            return
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT speed.ensure_partitions(%s, %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])",
-                (self.owner.generation, windows, key_hours, received),
-            )
-        self._leaves = wanted
-
-    def _commit(
-        self, connection: Connection, entry: Entry, judged: Judged, floor: Floor, tables: dict[str, pa.Table]
-    ) -> None:
+    def _commit(self, connection: Connection, entry: Entry, changes: Changes) -> None:
         facts: dict[str, Any] = {"batch": entry.batch_id, "epoch": entry.owner_epoch, "sequence": entry.sequence}
         with transaction(connection) as cursor:
-            # staged before the fence is taken: a COPY waits for us, and nobody should wait for a COPY
-            for name, table in {**tables, speed_sql.OUTCOMES: judged.outcomes()}.items():
-                if table.num_rows:
-                    copy(cursor, speed_sql.stage(name), table, lambda: self.hooks.at("in_copy", **facts))
             self.owner.fence(cursor)
             if self._floor(cursor).text != entry.seen_floor:
                 raise ConflictError("the floor of the seen ids rose while the batch was computed")
+            self.tables.write(
+                cursor,
+                changes,
+                with_ids=self.mechanisms.deduplication,
+                in_copy=lambda: self.hooks.at("in_copy", **facts),
+            )
             if self.mechanisms.ledger:
                 ledger.append(cursor, entry)
-            self._insert_ids(cursor, judged, floor)
-            self._merge(cursor, judged, tables)
             self.hooks.at("before_commit", **facts)
         self.hooks.at("after_commit", **facts)
-
-    def _insert_ids(self, cursor: Cursor, judged: Judged, floor: Floor) -> None:
-        cursor.execute(speed_sql.INSERT_IDS, (self.owner.generation, floor.text))
-        if self.mechanisms.deduplication and cursor.rowcount != judged.new_ids:
-            raise ConflictError(f"expected {judged.new_ids} ids to be new, found {cursor.rowcount}")
-        hours = judging.distinct_hours(judged.remembered(floor)["key_hour"])
-        cursor.execute(speed_sql.SEEN_ARRIVALS, (self.owner.generation, hours))
-
-    def _merge(self, cursor: Cursor, judged: Judged, tables: dict[str, pa.Table]) -> None:
-        for rollup in ROLLUPS:
-            if tables[rollup.name].num_rows:
-                cursor.execute(speed_sql.merge_rollup(rollup), (self.owner.generation,))
-        if tables[speed_sql.RECENT].num_rows:
-            cursor.execute(speed_sql.MERGE_RECENT, (self.owner.generation,))
-        cursor.execute(speed_sql.MERGE_OUTCOMES, (self.owner.generation,))
-        if not self._wikis:
-            cursor.execute("SELECT wiki FROM speed.wikis")
-            self._wikis = {wiki for (wiki,) in cursor.fetchall()}
-        pairs = judged.facts.group_by(["wiki", "server_name"]).aggregate([]).to_pylist()
-        new = {pair["wiki"]: pair["server_name"] for pair in pairs if pair["wiki"] not in self._wikis}
-        cursor.executemany(speed_sql.INSERT_WIKI, [wiki_row(*pair) for pair in new.items()])
-        self._wikis |= set(new)

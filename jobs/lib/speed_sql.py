@@ -9,9 +9,10 @@ from functools import cache
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from wikiweir.rollups import RECENT_CHANGES, ROLLUPS, Metric, Rollup
+from wikiweir.rollups import ROLLUPS, Metric, Rollup
 
 IDS = "stage_ids"
+SEEN = "seen"
 RECENT = "recent_changes"
 OUTCOMES = "outcomes"
 
@@ -21,16 +22,21 @@ def stage(name: str) -> str:
     return f"stage_{name}"
 
 
+def table(name: str) -> str:
+    """Full name of a table of the speed layer."""
+    return f"speed.{name}"
+
+
 def create_stages(cursor: Cursor) -> None:
     """The staging tables, on a new connection; each transaction leaves them empty, but for the ids."""
     cursor.execute("SET client_encoding = 'UTF8'")
-    # The ids are staged before the transaction, to ask which are known, and inserted inside it.
+    cursor.execute("SET temp_buffers = '64MB'")  # a staged batch of 100,000 events; what is not used is not taken
+    # The ids are staged before the transaction, to ask which are known.
     cursor.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} (n integer, key_hour timestamptz, id uuid)").format(sql.Identifier(IDS))
     )
     like = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA")
     for name, table, columns in (
-        (stage(RECENT), "speed.recent_changes", tuple(column.name for column in RECENT_CHANGES)),
         (stage(OUTCOMES), "ops.stream_outcomes", ("event_hour", "outcome", "reason", "records")),
         *((stage(rollup.name), f"speed.{rollup.name}", rollup.columns) for rollup in ROLLUPS),
     ):
@@ -48,8 +54,17 @@ def _merged(metric: Metric) -> sql.Composed:
 
 
 @cache
+def new_windows(rollup: Rollup) -> sql.Composed:
+    """Which windows have no row yet; parameters: windows, generation."""
+    return sql.SQL(
+        "SELECT w FROM unnest(%s::timestamptz[]) AS w"
+        " WHERE NOT EXISTS (SELECT FROM {table} WHERE generation = %s AND window_start = w)"
+    ).format(table=sql.Identifier("speed", rollup.name))
+
+
+@cache
 def merge_rollup(rollup: Rollup) -> sql.Composed:
-    """Add a rollup's staged increments; parameter: generation."""
+    """Add the staged increments; parameter: generation."""
     return sql.SQL(
         "INSERT INTO {table} AS t (generation, {columns}) SELECT %s, {columns} FROM {stage}"
         " ON CONFLICT (generation, {key}) DO UPDATE SET {metrics}"
@@ -61,14 +76,6 @@ def merge_rollup(rollup: Rollup) -> sql.Composed:
         metrics=sql.SQL(", ").join(map(_merged, rollup.additive)),
     )
 
-
-MERGE_RECENT = sql.SQL(
-    "INSERT INTO speed.recent_changes (generation, {columns}) SELECT %s, {columns} FROM {stage} ON CONFLICT DO NOTHING"
-).format(
-    columns=_names(tuple(column.name for column in RECENT_CHANGES)),
-    stage=sql.Identifier(stage(RECENT)),
-)
-"""Two ids may be equal where their key hours differ; the row shows one change, so the first is enough."""
 
 MERGE_OUTCOMES = sql.SQL(
     "INSERT INTO ops.stream_outcomes AS t (generation, event_hour, outcome, reason, records)"
@@ -88,12 +95,6 @@ KNOWN_IDS = sql.SQL(
 LIMIT makes an id one probe of the index, whatever the planner believes of a leaf that has no statistics yet, as each
 has in its first minute: a plain join read 20,000 rows again for each of 2,500 ids (10 s; so, 12 ms).
 """
-
-INSERT_IDS = sql.SQL(
-    "INSERT INTO speed.seen (generation, key_hour, id) SELECT %s, key_hour, id FROM {stage} WHERE key_hour > %s"
-    " ON CONFLICT DO NOTHING"
-).format(stage=sql.Identifier(IDS))
-"""Known ids come to nothing, and ids at or below the floor have no leaf: inserted are exactly the new ones."""
 
 SEEN_ARRIVALS = (
     "INSERT INTO ops.seen_partitions AS t (generation, key_hour, newest_arrival)"

@@ -4,7 +4,12 @@ The surprising thing: transforms are written as SQL text, not as Column calls, b
 Python into the JVM. (What that saves has not been measured yet.)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+
+def named(expressions: Mapping[str, str]) -> list[str]:
+    """What to select for columns of these names."""
+    return [name if name == expression else f"{expression} AS {name}" for name, expression in expressions.items()]
 
 
 def text(value: str) -> str:

@@ -285,6 +285,7 @@ COMMENT ON COLUMN ops.partition_rules.table_name IS 'Name of the table.';
 COMMENT ON COLUMN ops.partition_rules.instants IS 'Which of the caller''s instants it needs leaves for: windows, key_hours or received.';
 COMMENT ON COLUMN ops.partition_rules.width IS 'How long a leaf is: day or hour (UTC).';
 COMMENT ON COLUMN ops.partition_rules.storage IS 'Storage parameters of its leaves.';
+COMMENT ON COLUMN ops.partition_rules.leaf_key IS 'Column that is unique in each leaf, where the table itself has no key.';
 
 COMMENT ON TABLE ops.generations IS 'Data sets of the speed layer: the live one that is served, shadows being rebuilt, retired ones.';
 COMMENT ON COLUMN ops.generations.generation IS 'Number; never used again.';
@@ -373,3 +374,9 @@ COMMENT ON COLUMN ops.published_hours.bronze_version IS 'Version of the bronze t
 COMMENT ON COLUMN ops.published_hours.end_offsets IS 'Next Kafka offset per partition that version does not hold.';
 COMMENT ON COLUMN ops.published_hours.run_id IS 'Run that published it.';
 COMMENT ON COLUMN ops.published_hours.published_at IS 'When it was published.';
+
+COMMENT ON TABLE ops.hour_outcomes IS 'What became of each row that bronze holds for a published hour; the records of an hour add up to its rows.';
+COMMENT ON COLUMN ops.hour_outcomes.hour IS 'Start of the event hour.';
+COMMENT ON COLUMN ops.hour_outcomes.outcome IS 'fact, canary, duplicate, rejected, or rewritten (a Kafka record that the lake holds once more).';
+COMMENT ON COLUMN ops.hour_outcomes.reason IS 'Why it was rejected; empty otherwise.';
+COMMENT ON COLUMN ops.hour_outcomes.records IS 'How many rows.';

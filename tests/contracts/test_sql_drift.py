@@ -24,7 +24,7 @@ def expected() -> Iterator[tuple[str, Table, tuple[str, ...]]]:
         yield f"speed.{rollup.name}", generation | columns, ("generation", *rollup.key)
         yield f"batch.{rollup.name}", columns, rollup.key
     recent: Table = {column.name: (column.pg, column.nullable) for column in RECENT_CHANGES}
-    yield "speed.recent_changes", generation | recent, ("generation", "received_at", "event_id")
+    yield "speed.recent_changes", generation | recent, ()
 
 
 def found_columns(cursor: Cursor, table: str) -> Table:

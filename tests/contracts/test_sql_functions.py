@@ -282,6 +282,16 @@ def arrive(connected: connection, generation: int, key_hour: datetime, arrival: 
     )  # fmt: skip
 
 
+def test_an_id_stands_once_in_its_key_hour(stream: connection) -> None:
+    generation = new_generation(stream)
+    ensure(stream, generation, hours=[HOUR, HOUR + timedelta(hours=1)])
+    insert = "INSERT INTO speed.seen VALUES (%s, %s, '00000000-0000-4000-8000-000000000001')"
+    ask(stream, insert, generation, HOUR)
+    ask(stream, insert, generation, HOUR + timedelta(hours=1))
+    with pytest.raises(errors.UniqueViolation):
+        ask(stream, insert, generation, HOUR)
+
+
 def test_ids_are_forgotten_by_arrival_and_the_floor_rises(stream: connection) -> None:
     generation = new_generation(stream)
     long_ago = NOW - timedelta(hours=60)

@@ -8,8 +8,9 @@ from tests.conftest import Postgres
 
 ROLLUPS = ("activity", "edit_sizes", "page_activity", "user_activity")
 EVERY_OPS_TABLE = (
-    "generations", "incidents", "instance", "partition_rules", "published_hours", "repeatable_files", "schema_version",
-    "seen_partitions", "stream_batches", "stream_gaps", "stream_outcomes", "stream_owner", "stream_progress",
+    "generations", "hour_outcomes", "incidents", "instance", "partition_rules", "published_hours", "repeatable_files",
+    "schema_version", "seen_partitions", "stream_batches", "stream_gaps", "stream_outcomes", "stream_owner",
+    "stream_progress",
 )  # fmt: skip
 VIEWS = (
     *ROLLUPS, "dim_wiki", "event_type_counts", "namespace_edit_counts", "recent_changes", "recent_user_activity",
@@ -27,7 +28,7 @@ BATCH = (
     {f"batch.{name}": "SIUD" for name in ROLLUPS}
     | {f"speed.{name}": "S" for name in (*ROLLUPS, "wikis", "seen", "recent_changes")}
     | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
-    | {"ops.published_hours": "SIUD", "ops.incidents": "SIU"}
+    | {"ops.published_hours": "SIUD", "ops.hour_outcomes": "SID", "ops.incidents": "SIU"}
 )
 READER = {f"serving.{name}": "S" for name in VIEWS} | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
 FUNCTIONS = {

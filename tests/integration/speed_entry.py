@@ -25,6 +25,7 @@ class EndAt:
         self._step = step
         self._nth = nth
         self._batches: list[object] = []
+        self._facts: dict[str, object] = {}
         self._action = action
         self._evidence = evidence
 
@@ -32,28 +33,34 @@ class EndAt:
         if step != self._step or facts["batch"] in self._batches:
             return
         self._batches.append(facts["batch"])
-        if len(self._batches) == self._nth and self._step == "spark_job":
-            threading.Thread(target=self._when_tasks_run, args=(facts,), daemon=True).start()
-        elif len(self._batches) == self._nth:
-            self._end(facts)
+        self._facts = facts
+        if len(self._batches) != self._nth:
+            return
+        if step == "spark_job":
+            from pyspark import SparkContext
 
-    def _when_tasks_run(self, facts: dict[str, object]) -> None:
-        from pyspark import SparkContext
+            context = SparkContext._active_spark_context
+            assert context is not None
+            group = context.getLocalProperty("spark.jobGroup.id")
+            threading.Thread(target=self._when_tasks_run, args=(context.statusTracker(), group), daemon=True).start()
+        else:
+            self._end()
 
-        context = SparkContext._active_spark_context
-        assert context is not None
-        tracker = context.statusTracker()
+    def _when_tasks_run(self, tracker: Any, group: str | None) -> None:
+        """End while this query's tasks run (the lake has its own): in a later batch if they were missed in this one."""
         while True:
-            for stage in tracker.getActiveStageIds():
-                info = tracker.getStageInfo(stage)
-                if info is not None and info.numActiveTasks > 0:
-                    self._end({**facts, "stage": stage, "active_tasks": info.numActiveTasks})
-                    return
-            time.sleep(0.001)
+            for job in tracker.getJobIdsForGroup(group):
+                found = tracker.getJobInfo(job)
+                for stage in found.stageIds if found and found.status == "RUNNING" else ():
+                    info = tracker.getStageInfo(stage)
+                    if info is not None and info.numActiveTasks > 0:
+                        self._facts |= {"stage": stage, "active_tasks": info.numActiveTasks}
+                        self._end()
+            time.sleep(0.001)  # a small batch's tasks are over in tens of milliseconds
 
-    def _end(self, facts: dict[str, object]) -> None:
+    def _end(self) -> None:
         number = signal.SIGKILL if self._action == "kill" else signal.SIGSTOP
-        document = {"step": self._step, "pid": os.getpid(), "jvm": os.getppid(), **facts}
+        document = {"step": self._step, "pid": os.getpid(), "jvm": os.getppid(), **self._facts}
         self._evidence.write_text(json.dumps(document, default=str), encoding="utf-8")
         os.kill(os.getppid(), number)
         os.kill(os.getpid(), number)

@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -25,24 +25,16 @@ import psycopg2
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from local import ports, spark, toolchain
+from local import ports, spark
 from local.kafka import create_topics
 from tests.integration import evidence
+from tests.integration.parts import wait_for
 from tests.oracle.compare import Difference, compare
 from wikiweir.settings import PROJECT, Settings
 
 ENTRY = PROJECT / "tests" / "integration" / "speed_entry.py"
 ORACLE = PROJECT / "tests" / "oracle" / "oracle.py"
 WIKIS = (("enwiki", "en.wikipedia.org"), ("ptwiki", "pt.wikipedia.org"), ("commonswiki", "commons.wikimedia.org"))
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
-    """Poll until true; a time-out says what was missing."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {seconds:.0f} s still waiting for {what()}")
-        time.sleep(0.1)
 
 
 def event(seed: int, *, seconds_ago: float = 0.0, **changes: Any) -> dict[str, Any]:
@@ -183,6 +175,14 @@ class Rig:
 
     def driver(self, *, name: str = "driver", entry: Path = ENTRY, **options: Any) -> Driver:
         """Start one. `options` for `speed_entry.py`: leave_out, step, nth, action, evidence, arguments."""
+        more = {"WIKIWEIR_STREAM_PORT": str(ports.free_port())} if options.pop("other_port", False) else {}
+        return self._submit(name, entry, [json.dumps(options)] if options else [], more)
+
+    def job(self, name: str, *arguments: str) -> Driver:
+        """Start a job of ours as `./weir submit` does."""
+        return self._submit(name, PROJECT / "jobs" / f"{name}.py", arguments, {})
+
+    def _submit(self, name: str, script: Path, arguments: Sequence[str], more: dict[str, str]) -> Driver:
         outside = {key: value for key, value in os.environ.items() if not key.startswith(("WIKIWEIR_", "SPARK_"))}
         mine = {f"WIKIWEIR_{key.upper()}": _text(value) for key, value in self.settings if key != "keep" and value}
         env = {
@@ -192,12 +192,10 @@ class Rig:
             "WIKIWEIR_HOME": str(self.folder / "home"),
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
+            **more,
         }
-        if options.pop("other_port", False):
-            env["WIKIWEIR_STREAM_PORT"] = str(ports.free_port())
-        submit = [str(toolchain.program("spark-submit")), "--properties-file", str(self._properties)]
-        arguments = [json.dumps(options)] if options else []
-        made = Driver([*submit, str(entry), *arguments], env, self.folder / f"{name}-{len(self.drivers)}.log")
+        command = [*spark.submit(self._properties, script), *arguments]
+        made = Driver(command, env, self.folder / f"{name}-{len(self.drivers)}.log")
         self.drivers.append(made)
         return made
 
@@ -237,8 +235,8 @@ class Rig:
 
         wait_for(reached, seconds, state)
 
-    def differences(self) -> list[Difference]:
-        """What separates each table from the oracle's."""
+    def oracle(self) -> Path:
+        """What every table should hold after all that is in Kafka: the folder that the oracle wrote."""
         out = self.folder / "oracle"
         out.mkdir(exist_ok=True)
         records = evidence.read_topic(self.settings.kafka_bootstrap, self.settings.events_topic)
@@ -253,7 +251,11 @@ class Rig:
             str(secret),
         ]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
-        return [found for found in compare(out, self.settings.postgres_dsn("owner")) if not found.is_none]
+        return out
+
+    def differences(self) -> list[Difference]:
+        """What separates each table from the oracle's."""
+        return [found for found in compare(self.oracle(), self.settings.postgres_dsn("owner")) if not found.is_none]
 
     def assert_exact(self) -> None:
         """Every table equals the oracle's, and the ledger goes from offset to offset without a step."""

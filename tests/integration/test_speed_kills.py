@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.speed_rig import Driver, Rig, event, wait_for
+from tests.integration.parts import wait_for
+from tests.integration.speed_rig import Driver, Rig, event
 
 KILLED = -signal.SIGKILL
 STEPS = ("batch_begun", "spark_job", "in_copy", "before_commit", "after_commit")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ TABLES = {  # file of the oracle: table of PostgreSQL
     "recent_changes": ("speed", "recent_changes"),
     "outcomes": ("ops", "stream_outcomes"),
 }
+ROLLUPS = ("activity", "user_activity", "page_activity", "edit_sizes")
 EXAMPLES = 3
 Key = tuple[Any, ...]
 Rows = dict[Key, list[Any]]
@@ -74,26 +76,34 @@ def read_oracle(path: Path) -> tuple[list[str], int, Rows]:
     return header["columns"], header["key"], by_key
 
 
-def read_postgres(connection: Any, table: str, columns: list[str], key: int, generation: int) -> Rows:
-    """The same columns of a generation's rows; instants and uuids as the oracle writes them."""
-    schema, name = TABLES[table]
+def read_postgres(
+    connection: Any, place: tuple[str, str], columns: list[str], key: int, where: sql.Composable, more: set[str]
+) -> Rows:
+    """The same columns of a table's rows; instants and uuids as the oracle writes them. `more`: columns beside them."""
+    schema, name = place
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
             (schema, name),
         )
         types = dict(cursor.fetchall())
-        strange = set(types) ^ {*columns, "generation"}
+        strange = set(types) ^ {*columns, *more}
         if strange:
             raise ValueError(
                 f"columns of {schema}.{name} and the oracle's are not the same: {', '.join(sorted(strange))}"
             )
         shown = [sql.SQL(_as_text(types[column])).format(sql.Identifier(column)) for column in columns]
-        query = sql.SQL("SELECT {} FROM {} WHERE generation = {}").format(
-            sql.SQL(", ").join(shown), sql.Identifier(schema, name), sql.Literal(generation)
+        query = sql.SQL("SELECT {} FROM {} WHERE {}").format(
+            sql.SQL(", ").join(shown), sql.Identifier(schema, name), where
         )
         cursor.execute(query)
-        return {tuple(row[:key]): list(row) for row in cursor}
+        rows: Rows = {}
+        for row in cursor:
+            at = tuple(row[:key])
+            while at in rows:  # no key of the table may forbid it; it counts as extra
+                at = (*at, "again")
+            rows[at] = list(row)
+        return rows
 
 
 def _as_text(data_type: str) -> str:
@@ -133,12 +143,41 @@ def compare(oracle: Path, dsn: str, generation: int | None = None) -> list[Diffe
                 cursor.execute("SELECT generation FROM ops.generations WHERE state = 'live'")
                 [(generation,)] = cursor.fetchall()
         found = []
-        for table in TABLES:
+        where = sql.SQL("generation = {}").format(sql.Literal(generation))
+        for table, place in TABLES.items():
             columns, key, expected = read_oracle(oracle / f"{table}.ndjson")
-            found.append(difference(table, expected, read_postgres(connection, table, columns, key, generation), key))
+            rows = read_postgres(connection, place, columns, key, where, {"generation"})
+            found.append(difference(table, expected, rows, key))
         return found
     finally:
         connection.close()
+
+
+def compare_hour(oracle: Path, dsn: str, hour: datetime) -> list[Difference]:
+    """The rollups' minutes of one hour (its start, UTC) against what the batch layer has published."""
+    begin, end = (f"{at:%Y-%m-%dT%H:%M:%S}" for at in (hour, hour + timedelta(hours=1)))
+    where = sql.SQL("window_start >= {} AND window_start < {}").format(sql.Literal(f"{begin}Z"), sql.Literal(f"{end}Z"))
+    connection = psycopg2.connect(dsn)
+    try:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        found = []
+        for table in ROLLUPS:
+            columns, key, expected = read_oracle(oracle / f"{table}.ndjson")
+            of_hour = {k: row for k, row in expected.items() if begin <= k[0] < end}
+            rows = read_postgres(connection, ("batch", table), columns, key, where, set())
+            found.append(difference(table, of_hour, rows, key))
+        return [*found, _outcomes(connection, oracle, begin)]
+    finally:
+        connection.close()
+
+
+def _outcomes(connection: Any, oracle: Path, hour: str) -> Difference:
+    """The accounting of a published hour; the oracle calls its hour otherwise, and knows of no rewritten rows."""
+    _, key, expected = read_oracle(oracle / "outcomes.ndjson")
+    columns = ["hour", "outcome", "reason", "records"]
+    where = sql.SQL("hour = {}").format(sql.Literal(f"{hour}Z"))
+    rows = read_postgres(connection, ("ops", "hour_outcomes"), columns, key, where, set())
+    return difference("hour_outcomes", {k: row for k, row in expected.items() if k[0].startswith(hour)}, rows, key)
 
 
 def main() -> int:

@@ -109,7 +109,7 @@ def test_kills_of_producer_and_driver_at_random(nemesis: Nemesis) -> None:
     killer.start()
     try:
         for _ in range(nemesis.kills):
-            time.sleep(nemesis.chance.uniform(0.0, 4.0))
+            time.sleep(nemesis.chance.uniform(0.0, 4.0))  # so that the kill hits anywhere in a batch
             before = stack.driver.starts
             stack.driver.kill()
             nemesis.note_window()
@@ -163,11 +163,11 @@ def test_kafka_killed(nemesis: Nemesis) -> None:
 def test_data_centre_switches_while_the_producer_is_down(nemesis: Nemesis) -> None:
     nemesis.stack.producer.stop()
     nemesis.stack.admin("faults", {"dc_switch": "codfw"})
-    time.sleep(4)
+    time.sleep(4)  # events of the other data centre come meanwhile, which only a resume by time finds
     nemesis.stack.producer.start()
     nemesis.wait_progress()
     nemesis.stack.admin("faults", {"dc_switch": "eqiad"})
-    time.sleep(2)
+    time.sleep(2)  # some events after the way back, too
     assert {line.topic for line in nemesis.stack.truth()} == {
         "eqiad.mediawiki.recentchange",
         "codfw.mediawiki.recentchange",
@@ -202,7 +202,7 @@ def test_source_on_a_bad_day(nemesis: Nemesis, faults: dict[str, object], sign: 
         return not sign or done.get(sign, 0) > 0
 
     wait_for(has_happened, 30, lambda: f"the source to show {sign}: {nemesis.stack.admin('state')}")
-    time.sleep(2)
+    time.sleep(2)  # for the faults that leave no sign to wait for, and more than one of the others
     nemesis.stack.admin("faults", {"reset": True})
     nemesis.wait_progress()
 

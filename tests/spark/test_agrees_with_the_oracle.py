@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.lib import sql
 from jobs.lib.aggregate import aggregate, outcomes, recent_changes
 from jobs.lib.classify import classify
 from jobs.lib.increments import COLUMNS, increments
@@ -56,7 +57,9 @@ def shown(value: Any, column: str) -> Any:
     """As the oracle writes it."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return str(UUID(value)) if column in ("user_key", "event_id") else value
+    if column in ("user_key", "event_id"):
+        return str(UUID(bytes=value) if isinstance(value, bytes) else UUID(value))
+    return value
 
 
 def first_copies(lines: Iterable[bytes]) -> list[bytes]:
@@ -83,7 +86,8 @@ def assert_agree(spark: SparkSession, lines: list[bytes], folder: Path) -> None:
     facts = judged.where("outcome = 'fact'")
     found = [(rollup.name, aggregate(facts, rollup).toArrow()) for rollup in ROLLUPS]
     found += [("recent_changes", recent_changes(facts).toArrow()), ("outcomes", outcomes(judged).toArrow())]
-    found += increments(facts.selectExpr(*COLUMNS).toArrow(), datetime.fromtimestamp(0, UTC)).items()
+    added = increments(facts.selectExpr(*sql.named(COLUMNS)).toArrow(), datetime.fromtimestamp(0, UTC))
+    found += [(name, rows.result()) for name, rows in added.items()]
     judged.unpersist()
     for name, table in found:
         ours = {json.dumps(row, sort_keys=True, default=str) for row in rows_of(table)}

@@ -38,7 +38,7 @@ def judged(records: pa.Table, known: set[str] = frozenset(), floor: Floor = Floo
     later = later_copies(ordered)
     ids = first_copies(ordered, later)
     numbers = [n for n, name in zip(ids["n"].to_pylist(), ids["id"].to_pylist(), strict=True) if name in known]
-    return judge(ordered, later, numbers, floor)
+    return judge(ordered, later, ids, numbers, floor)
 
 
 def outcomes(found: Judged) -> list[str]:
@@ -50,7 +50,7 @@ def test_the_first_copy_by_partition_and_offset_counts() -> None:
     assert found.records["offset"].to_pylist() == [2, 3, 7]
     assert outcomes(found) == ["fact", "fact", "duplicate"]
     assert found.facts["offset"].to_pylist() == [2, 3]
-    assert found.new_ids == 2
+    assert found.new_ids["id"].to_pylist() == ["a", "b"]
 
 
 def test_one_id_in_two_key_hours_is_two_ids() -> None:
@@ -62,7 +62,7 @@ def test_records_without_an_id_are_never_copies() -> None:
     nameless = {"event_id": None, "outcome": "rejected", "reason": "no_meta_id"}
     found = judged(table(nameless, nameless))
     assert outcomes(found) == ["rejected", "rejected"]
-    assert found.new_ids == 0
+    assert found.new_ids.num_rows == 0
     assert found.facts.num_rows == 0
 
 
@@ -70,7 +70,7 @@ def test_a_first_copy_that_is_rejected_makes_the_good_second_a_duplicate() -> No
     found = judged(table({"event_id": "a", "outcome": "rejected", "reason": "title_too_long"}, {"event_id": "a"}))
     assert outcomes(found) == ["rejected", "duplicate"]
     assert found.records["reason"].to_pylist() == ["title_too_long", ""]
-    assert found.new_ids == 1
+    assert found.new_ids["id"].to_pylist() == ["a"]
 
 
 def test_canaries_take_part() -> None:
@@ -89,7 +89,7 @@ def test_below_the_floor_is_left_to_the_batch_unless_it_is_known() -> None:
     )
     found = judged(rows, {"known"}, floor)
     assert outcomes(found) == ["left_to_batch", "duplicate", "fact", "rejected"]
-    assert found.new_ids == 1
+    assert found.new_ids["id"].to_pylist() == ["young"]
     assert found.remembered(floor)["event_id"].to_pylist() == ["young"]
 
 

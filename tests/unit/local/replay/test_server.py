@@ -225,8 +225,8 @@ def test_cut_in_mid_frame(replay: Replay, connect: Open) -> None:
     rest = stream.text.rpartition(b"\n\n")[2]
     assert rest.startswith(b"event: message\nid: [")
     assert b"\ndata: {" in rest
-    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
-        json.loads(rest.partition(b"\ndata: ")[2])
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(rest.partition(b"\ndata: ")[2].decode(errors="replace"))  # half of a frame may end in a character
 
 
 def test_cut_inside_a_character(replay: Replay, connect: Open) -> None:
