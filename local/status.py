@@ -7,6 +7,7 @@ which shares the pages that several processes have in common, so that the column
 import json
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,15 +58,19 @@ class Status:
 
 
 def memory_mib(pid: int) -> float | None:
-    """PSS of a process and all below it, in MiB; none where the system does not tell."""
-    total = 0
+    """PSS of a process and all below it, in MiB; none where it has ended, or the system does not tell.
+
+    A child that ends meanwhile weighs nothing: PostgreSQL's backends come and go.
+    """
     try:
         root = psutil.Process(pid)
-        for process in [root, *root.children(recursive=True)]:
-            total += process.memory_full_info().pss
+        family, total = root.children(recursive=True), root.memory_full_info().pss
     except (psutil.Error, AttributeError):
         return None
-    return total / 1024**2
+    for child in family:
+        with suppress(psutil.NoSuchProcess):
+            total += child.memory_full_info().pss
+    return float(total) / 1024**2
 
 
 def collect(instance: Instance, settings: Settings, clock: Clock | None = None) -> Status:
