@@ -201,7 +201,8 @@ def test_source_on_a_bad_day(nemesis: Nemesis, faults: dict[str, object], sign: 
         done |= {name: now["counts"].get(name, 0) - before["counts"].get(name, 0) for name in now["counts"]}
         return not sign or done.get(sign, 0) > 0
 
-    wait_for(has_happened, 30, lambda: f"the source to show {sign}: {nemesis.stack.admin('state')}")
+    # cut short again and again, the producer waits up to a minute before it comes back
+    wait_for(has_happened, 120, lambda: f"the source to show {sign}: {nemesis.stack.admin('state')}")
     time.sleep(2)  # for the faults that leave no sign to wait for, and more than one of the others
     nemesis.stack.admin("faults", {"reset": True})
     nemesis.wait_progress()
