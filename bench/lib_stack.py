@@ -86,7 +86,8 @@ def running(folder: Path, rate: float, *, seed: int = 1) -> Iterator[Stack]:
     try:
         with replaying(folder / "replay", rate, seed) as replay:
             try:
-                instance, settings = stack.up(Wish(url=f"http://{LOOPBACK}:{replay.port}"), report)
+                wish = Wish(url=f"http://{LOOPBACK}:{replay.port}")
+                instance, settings = stack.up(wish, report, without=frozenset({"airflow"}))
                 yield Stack(instance, settings, replay)
             finally:
                 stack.down(report)

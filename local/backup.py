@@ -15,8 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
+from local import airflow, kafka, ports, postgres, stack, toolchain
 from local import instance as instances
-from local import kafka, ports, postgres, stack, toolchain
 from local.instance import CONTROLLER_PORT, SUPERUSER_PASSWORD, Instance, InstanceError
 from local.processes import NotReadyError
 from local.supervision import Supervisor
@@ -137,6 +137,7 @@ def _with_new_ports(values: dict[str, str]) -> dict[str, str]:
     """The same instance on ports that are free here."""
     kafka_port, controller, database, producer, stream, replay = map(str, ports.free_ports(6))
     changed = dict(values)
+    changed.pop(instances.AIRFLOW_PORT, None)  # the next up chooses one
     embedded = values.get(instances.EMBEDDED, "").split(",")
     changed |= {"WIKIWEIR_PRODUCER_PORT": producer, "WIKIWEIR_STREAM_PORT": stream, "WIKIWEIR_REPLAY_PORT": replay}
     if "kafka" in embedded:
@@ -203,6 +204,6 @@ def _drop_database(settings: Settings) -> None:
     connection = psycopg2.connect(settings.postgres_admin_dsn.get_secret_value())
     connection.autocommit = True
     with connection.cursor() as cursor:
-        name = sql.Identifier(settings.postgres_dbname)
-        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        for name in (settings.postgres_dbname, airflow.database(settings)):
+            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
     connection.close()

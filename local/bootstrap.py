@@ -65,7 +65,7 @@ def ensure(root: Path, *, with_developer_tools: bool) -> None:
         environment = wanted["dev"] if with_developer_tools else wanted["jobs"]
         if stamp.get("env") not in {environment, wanted["dev"]}:
             write_stamp(root, {**stamp, "env": None})
-            make_environment(root, with_developer_tools=with_developer_tools)
+            make_environment(root, "jobs", ["jobs.txt", "dev.txt"] if with_developer_tools else ["jobs.txt"])
             write_stamp(root, {**stamp, "env": environment})
         if read_stamp(root).get("jars") != wanted["jars"]:
             make_jars(root, ensure_java())
@@ -78,6 +78,18 @@ def ensure(root: Path, *, with_developer_tools: bool) -> None:
     say(f"toolchain ready in {time.monotonic() - began:.0f} s{amount} ({root})")
 
 
+def ensure_airflow(root: Path) -> None:
+    """Airflow's environment, up to date; apart from the rest, because not everybody runs it here."""
+    wanted = digest(f"{sys.version_info[:2]} {root}", PROJECT / "requirements" / "airflow.txt")
+    if read_stamp(root).get("airflow") == wanted:
+        return
+    with locked(root):
+        if read_stamp(root).get("airflow") != wanted:
+            write_stamp(root, {**read_stamp(root), "airflow": None})
+            make_environment(root, "airflow", ["airflow.txt"])
+            write_stamp(root, {**read_stamp(root), "airflow": wanted})
+
+
 # ---- what is there already
 
 
@@ -85,17 +97,17 @@ def inputs(root: Path) -> dict[str, str]:
     """The hash of everything that decides how the environment and the jars look."""
     requirements = PROJECT / "requirements"
     here = f"{sys.version_info[:2]} {root}"
-    jobs = _digest(here, requirements / "bootstrap.txt", requirements / "jobs.txt")
+    jobs = digest(here, requirements / "bootstrap.txt", requirements / "jobs.txt")
     jars = [PROJECT / "local" / "jars" / f"{kind}.{suffix}" for kind in JAR_SETS for suffix in ("xml", "sha256")]
     return {
         "jobs": jobs,
-        "dev": _digest(jobs, requirements / "dev.txt"),
-        "jars": _digest(here, *jars),
-        "classes": _digest(jobs, *jars),
+        "dev": digest(jobs, requirements / "dev.txt"),
+        "jars": digest(here, *jars),
+        "classes": digest(jobs, *jars),
     }
 
 
-def _digest(*parts: str | Path) -> str:
+def digest(*parts: str | Path) -> str:
     """Hash of texts and of files' contents."""
     total = hashlib.sha256()
     for part in parts:
@@ -152,27 +164,16 @@ def bytes_received() -> int:
 # ---- the Python environment
 
 
-def make_environment(root: Path, *, with_developer_tools: bool) -> None:
-    """`env/jobs`, exactly as the hash-pinned requirements say."""
+def make_environment(root: Path, name: str, files: Sequence[str]) -> None:
+    """`env/<name>`, exactly as the hash-pinned requirements say."""
     uv = ensure_uv(root)
-    folder = root / "env" / "jobs"
+    folder = root / "env" / name
     python = folder / "bin" / "python"
-    files = ["jobs.txt", "dev.txt"] if with_developer_tools else ["jobs.txt"]
     say(f"environment {folder} from requirements/{' and '.join(files)}")
     if not python.exists():
         run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], "make the environment")
-    run(
-        [
-            uv,
-            "pip",
-            "sync",
-            "--python",
-            python,
-            "--require-hashes",
-            *(PROJECT / "requirements" / name for name in files),
-        ],
-        "install the Python packages",
-    )
+    pinned = [PROJECT / "requirements" / file for file in files]
+    run([uv, "pip", "sync", "--python", python, "--require-hashes", *pinned], "install the Python packages")
 
 
 def ensure_uv(root: Path) -> Path:
@@ -181,7 +182,7 @@ def ensure_uv(root: Path) -> Path:
     uv = folder / "bin" / "uv"
     pinned = PROJECT / "requirements" / "bootstrap.txt"
     mark = folder / "installed.sha256"
-    if uv.exists() and mark.exists() and mark.read_text(encoding="ascii") == _digest(pinned):
+    if uv.exists() and mark.exists() and mark.read_text(encoding="ascii") == digest(pinned):
         return uv
     say("installer uv from requirements/bootstrap.txt")
     try:
@@ -192,7 +193,7 @@ def ensure_uv(root: Path) -> Path:
     run([sys.executable, "-m", "venv", "--clear", folder], "make the bootstrap environment")
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "--require-hashes", "-r", pinned], "install uv")
-    mark.write_text(_digest(pinned), encoding="ascii")
+    mark.write_text(digest(pinned), encoding="ascii")
     return uv
 
 

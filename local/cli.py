@@ -73,7 +73,7 @@ def up(
     history: Annotated[str | None, typer.Option(help="Invented past to play first, e.g. 26h.")] = None,
     rate: Annotated[float | None, typer.Option(help="Replay: events a second (invented: mean of a day).")] = None,
     speed: Annotated[float | None, typer.Option(help="Replay: factor of the true rate.")] = None,
-    without: Annotated[str, typer.Option(help="Parts to leave out: replay, producer, stream; by comma.")] = "",
+    without: Annotated[str, typer.Option(help="Parts to leave out: airflow, replay, producer, stream; by comma.")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for a part to get healthy.")] = 300.0,
 ) -> None:
     """Start everything, wait until it is healthy, and say where things are.
@@ -104,12 +104,12 @@ def up(
         left_out = frozenset(filter(None, without.split(",")))
         instance, settings = stack.up(wish, report, without=left_out, seconds=timeout)
         console.print(f"  up after {report.clock.monotonic() - began:.1f} s\n", markup=False)
-        welcome.show(console, instance, settings)
+        welcome.show(console, instance, settings, with_airflow="airflow" not in left_out)
 
 
 @app.command()
 def down() -> None:
-    """Stop everything cleanly: stream, producer, replay, Kafka, PostgreSQL."""
+    """Stop everything cleanly: Airflow, stream, producer, replay, Kafka, PostgreSQL."""
     with problems_told():
         from local import stack
 
@@ -159,7 +159,7 @@ def doctor() -> None:
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="postgres, kafka, replay, producer, stream or supervisord.")],
+    name: Annotated[str, typer.Argument(help="A part, as ./weir status names it, or supervisord.")],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
     lines: Annotated[int, typer.Option("-n", help="How many lines from the end.")] = 100,
 ) -> None:
@@ -195,9 +195,9 @@ def psql(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def submit(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(help="A job of jobs/, e.g. build_hour; its own --help says what it takes.")],
+    job: Annotated[str, typer.Argument(help="A job of jobs/, e.g. build_hours; its own --help says what it takes.")],
 ) -> None:
-    """Run a Spark job by hand, e.g. ./weir submit build_hour --hour 2026-11-23T09."""
+    """Run a Spark job by hand, e.g. ./weir submit build_hours --hour 2026-11-23T09."""
     with problems_told():
         from local import instance, spark
         from wikiweir.settings import PROJECT, load

@@ -5,6 +5,7 @@ read them by `wikiweir.settings.load()`. The surprising thing: what the environm
 about Kafka or PostgreSQL at the first start decides whether we run these ourselves.
 """
 
+import base64
 import os
 import secrets
 from dataclasses import dataclass
@@ -16,7 +17,14 @@ from dotenv import dotenv_values
 from local import ports, postgres, toolchain
 from wikiweir.settings import PROJECT, home
 
-FOLDERS = ("kafka", "postgres", "lake", "checkpoints", "replay", "logs", "run")
+AIRFLOW_PORT = "WIKIWEIR_LOCAL_AIRFLOW_PORT"
+AIRFLOW_PASSWORD = "WIKIWEIR_LOCAL_AIRFLOW_ADMIN_PASSWORD"  # noqa: S105
+AIRFLOW_DATABASE_PASSWORD = "WIKIWEIR_LOCAL_AIRFLOW_DATABASE_PASSWORD"  # noqa: S105
+AIRFLOW_FERNET_KEY = "WIKIWEIR_LOCAL_AIRFLOW_FERNET_KEY"
+AIRFLOW_SESSION_KEY = "WIKIWEIR_LOCAL_AIRFLOW_SESSION_KEY"
+AIRFLOW_TOKEN_KEY = "WIKIWEIR_LOCAL_AIRFLOW_TOKEN_KEY"  # noqa: S105
+
+FOLDERS = ("kafka", "postgres", "lake", "checkpoints", "replay", "airflow", "logs", "run")
 PASSWORD_ROLES = ("owner", "stream", "batch", "reader")
 EMBEDDED = "WIKIWEIR_LOCAL_EMBEDDED"
 """Which of kafka and postgres we run ourselves."""
@@ -102,10 +110,13 @@ def create(instance: Instance) -> None:
     for name in FOLDERS:
         (instance.home / name).mkdir(parents=True, exist_ok=True)
     outside = from_outside()
-    if not instance.secrets_file.exists():
-        write_env(instance.secrets_file, _new_secrets(), mode=0o600)
+    known = instance.secrets
+    if missing := {name: value for name, value in _new_secrets().items() if name not in known}:
+        write_env(instance.secrets_file, {**known, **missing}, mode=0o600)
     if not instance.exists:
         write_env(instance.settings_file, _new_settings(outside), mode=0o644)
+    if AIRFLOW_PORT not in instance.values:
+        instance.update(**{AIRFLOW_PORT: str(ports.free_port())})
     if "postgres" in instance.embedded:
         layout = postgres_layout(instance)
         dsn = layout.admin_dsn(instance.secrets[SUPERUSER_PASSWORD])
@@ -130,6 +141,11 @@ def _new_secrets() -> dict[str, str]:
     made = {f"WIKIWEIR_POSTGRES_{role.upper()}_PASSWORD": secrets.token_urlsafe(24) for role in PASSWORD_ROLES}
     made[SUPERUSER_PASSWORD] = secrets.token_urlsafe(24)
     made["WIKIWEIR_USER_KEY_SECRET"] = secrets.token_urlsafe(32)
+    made[AIRFLOW_PASSWORD] = secrets.token_urlsafe(12)
+    made[AIRFLOW_DATABASE_PASSWORD] = secrets.token_urlsafe(24)
+    made[AIRFLOW_FERNET_KEY] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    made[AIRFLOW_SESSION_KEY] = secrets.token_urlsafe(32)
+    made[AIRFLOW_TOKEN_KEY] = secrets.token_urlsafe(64)
     return made
 
 

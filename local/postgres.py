@@ -56,7 +56,7 @@ def render_conf(layout: Layout) -> str:
         "port": layout.port,
         "unix_socket_directories": "''",
         "password_encryption": "'scram-sha-256'",
-        "max_connections": 60,
+        "max_connections": 80,
         "shared_buffers": "'192MB'",
         "effective_cache_size": "'1GB'",
         "work_mem": "'16MB'",

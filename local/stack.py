@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg2
 
+from local import airflow, airflow_api, bootstrap, kafka, ports, postgres, source, spark, toolchain
 from local import instance as instances
-from local import kafka, ports, postgres, source, spark, toolchain
 from local.instance import Instance, InstanceError, postgres_layout
 from local.processes import NotReadyError, tail, wait_until
 from local.supervision import STOP_ORDER, ProgramSpec, Supervisor, kafka_layout, programs
@@ -31,7 +32,7 @@ REFUSED_BELOW_BYTES = 3 * GIB
 WARNED_BELOW_BYTES = 25 * GIB
 """Kafka's two partitions at their size limit, a few days of lake, PostgreSQL."""
 
-OPTIONAL = ("replay", "producer", "stream")
+OPTIONAL = ("airflow", "replay", "producer", "stream")
 """What `--without` may leave out."""
 
 
@@ -93,11 +94,15 @@ def up(
     source.bind(instance, wish, contact=contact, now_ms=report.clock.now_ms())
     settings = load()
     supervisor = Supervisor(instance, report.clock)
+    with_airflow = "airflow" not in without
+    if with_airflow:
+        bootstrap.ensure_airflow(toolchain.root())
     with report.stage("configuration, supervisor"):
         toolchain.java(settings.java_home)
         check_ports(instance, supervisor)
         spark.write_configuration(instance, settings)
-        specs = [spec for spec in programs(instance, settings) if spec.name not in without]
+        left_out = without | (frozenset() if with_airflow else frozenset(airflow.PROGRAMS))
+        specs = [spec for spec in programs(instance, settings) if spec.name not in left_out]
         supervisor.start(specs)
     wanted = {spec.name: spec for spec in specs}
     if "replay" in wanted:
@@ -118,6 +123,8 @@ def up(
     if "stream" in wanted:
         with report.stage("stream's first batch committed"):
             _wait_healthy(supervisor, wanted["stream"], lambda: has_committed(settings, began_at), seconds)
+    if with_airflow:
+        _airflow_up(instance, settings, supervisor, wanted, report, seconds)
     return instance, settings
 
 
@@ -126,7 +133,7 @@ def check_ports(instance: Instance, supervisor: Supervisor) -> None:
     if supervisor.is_running:
         return
     values = instance.values
-    mine = ["WIKIWEIR_PRODUCER_PORT", "WIKIWEIR_STREAM_PORT", "WIKIWEIR_REPLAY_PORT"]
+    mine = ["WIKIWEIR_PRODUCER_PORT", "WIKIWEIR_STREAM_PORT", "WIKIWEIR_REPLAY_PORT", instances.AIRFLOW_PORT]
     mine += ["WIKIWEIR_POSTGRES_PORT"] if "postgres" in instance.embedded else []
     mine += [instances.CONTROLLER_PORT] if "kafka" in instance.embedded else []
     taken = [name for name in mine if ports.is_open(int(values[name]))]
@@ -172,6 +179,29 @@ def _kafka_up(
             _wait_healthy(supervisor, wanted["kafka"], lambda: ports.is_open(int(port), host), 120)
     with report.stage("topics"):
         kafka.create_topics(settings)
+
+
+def _airflow_up(
+    instance: Instance,
+    settings: Settings,
+    supervisor: Supervisor,
+    wanted: dict[str, ProgramSpec],
+    report: Report,
+    seconds: float,
+) -> None:
+    layout = airflow.Layout(instance)
+    with report.stage("Airflow's database"):
+        airflow.write_files(instance, settings)
+        airflow.prepare(instance, settings)
+    with report.stage("Airflow"):
+        for name in airflow.PROGRAMS:
+            supervisor.start_program(name)
+        for name in airflow.PROGRAMS:
+            _wait_healthy(supervisor, wanted[name], partial(_reports_in, layout, name), seconds)
+
+
+def _reports_in(layout: airflow.Layout, name: str) -> bool:
+    return name not in airflow_api.unhealthy(layout)
 
 
 def _wait_healthy(supervisor: Supervisor, spec: ProgramSpec, is_ready: Callable[[], bool], seconds: float) -> None:

@@ -17,7 +17,7 @@ from kafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg2.extras import RealDictCursor
 
-from local import kafka, ports, source
+from local import airflow, airflow_api, kafka, ports, source
 from local.instance import Instance
 from local.supervision import START_ORDER, Supervisor
 from wikiweir.clock import Clock, SystemClock
@@ -90,17 +90,18 @@ def collect(instance: Instance, settings: Settings, clock: Clock | None = None) 
         "replay": _replay_figure(settings),
         "producer": _producer_figure(before, after, elapsed),
         "stream": _stream_figure(database),
+        **(airflow_api.figures(airflow.Layout(instance)) if "api-server" in states else {}),
     }
     components = []
     for name in START_ORDER:
         info = states.get(name)
         external = name in {"postgres", "kafka"} and name not in instance.embedded
-        if info is None and not external and (states or name == "replay"):
+        if info is None and not external and (states or name == "replay" or name in airflow.PROGRAMS):
             continue
         pid = int(info["pid"]) or None if info else None
         state = info["statename"].lower() if info else "external" if external else "stopped"
         memory = memory_mib(pid) if pid else None
-        shown = figures[name] if state in {"running", "external"} else ""
+        shown = figures.get(name, "") if state in {"running", "external"} else ""
         components.append(Component(name=name, state=state, pid=pid, memory_mib=memory, figure=shown))
     return Status(
         home=str(instance.home),

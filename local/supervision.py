@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 from supervisor import xmlrpc as supervisor_xmlrpc
 
-from local import kafka, postgres, source, spark, toolchain
+from local import airflow, kafka, postgres, source, spark, toolchain
 from local.instance import CONTROLLER_PORT, Instance, postgres_layout
 from local.processes import NotReadyError, tail, wait_until
 from wikiweir.clock import Clock, SystemClock
@@ -35,8 +35,8 @@ USAGE_EXIT_CODE = 2
 SOCKET_PATH_BYTES = 100
 """Linux allows 107 and macOS 103, and supervisord makes the socket under a longer name first."""
 
-START_ORDER = ("postgres", "kafka", "replay", "producer", "stream")
-STOP_ORDER = ("stream", "producer", "replay", "kafka", "postgres")
+START_ORDER = ("postgres", "kafka", "replay", "producer", "stream", *airflow.PROGRAMS)
+STOP_ORDER = (*reversed(airflow.PROGRAMS), "stream", "producer", "replay", "kafka", "postgres")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,11 @@ def programs(instance: Instance, settings: Settings) -> list[ProgramSpec]:
             final_exit_codes=(FENCED_EXIT_CODE, os.EX_CONFIG),
         )
     )
+    of_airflow = airflow.environment(instance, settings)
+    specs += [
+        ProgramSpec(name=name, command=airflow.command(name), environment=of_airflow, stop_seconds=30)
+        for name in airflow.PROGRAMS
+    ]
     return specs
 
 

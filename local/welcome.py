@@ -4,8 +4,8 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
-from local import ports, source
-from local.instance import Instance
+from local import airflow, ports, source
+from local.instance import AIRFLOW_PASSWORD, Instance
 from wikiweir.settings import Settings
 
 FIRST_NUMBERS = """
@@ -19,7 +19,7 @@ LIMIT 5
 TOTALS = "SELECT sum(events)::bigint, sum(edits)::bigint, count(DISTINCT wiki), max(window_start) FROM serving.activity"
 
 
-def show(console: Console, instance: Instance, settings: Settings) -> None:
+def show(console: Console, instance: Instance, settings: Settings, *, with_airflow: bool) -> None:
     """Print it. No secret is printed, only where they are."""
     lines = [
         ("source", source.describe(settings.source_id)),
@@ -31,6 +31,9 @@ def show(console: Console, instance: Instance, settings: Settings) -> None:
         ("producer", f"http://{ports.LOOPBACK}:{settings.producer_port}/healthz and /metrics"),
         ("stream", f"http://{ports.LOOPBACK}:{settings.stream_port}/healthz and /metrics"),
     ]
+    if with_airflow:
+        lines.append(("Airflow", airflow.Layout(instance).url))
+        lines.append(("  log-in", f"{airflow.USER}; password: {AIRFLOW_PASSWORD} in {instance.secrets_file}"))
     if source.needs_replay(settings.source_id):
         lines.append(("replay server", f"{settings.source_url}/v2/stream/recentchange"))
     lines.append(("state and logs", f"{instance.home}; ./weir status, ./weir logs NAME"))

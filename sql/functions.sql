@@ -381,3 +381,37 @@ BEGIN
     RETURN bound;
 END
 $$;
+
+-- What an hour still waits for before it can be built; NULL when it is ready: the producer has read past its end, and
+-- both queries have reached what Kafka held then. (Kafka's own time will not do: in a catch-up everything carries now.)
+CREATE OR REPLACE FUNCTION ops.hour_waits_for(wanted timestamptz)
+RETURNS text
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH hour_end AS (
+        SELECT e.end_offsets FROM ops.hour_ends AS e WHERE e.hour >= wanted ORDER BY e.hour LIMIT 1
+    ),
+    positions AS (
+        SELECT 'speed' AS query, ops.last_offsets(g.generation) AS reached
+        FROM ops.generations AS g
+        WHERE g.state = 'live'
+        UNION ALL
+        SELECT 'lake', (SELECT p.end_offsets FROM ops.stream_progress AS p WHERE p.query = 'lake')
+    )
+    SELECT CASE
+        WHEN NOT EXISTS (SELECT FROM hour_end) THEN 'the producer has not read past its end'
+        ELSE (
+            SELECT string_agg(
+                format('the %s query is at offset %s of partition %s and needs %s', p.query, n.reached, o.key, o.value),
+                '; ' ORDER BY p.query, o.key
+            )
+            FROM hour_end AS h
+            CROSS JOIN positions AS p
+            CROSS JOIN LATERAL jsonb_each_text(h.end_offsets) AS o
+            CROSS JOIN LATERAL (SELECT COALESCE((p.reached ->> o.key)::bigint, 0) AS reached) AS n
+            WHERE n.reached < o.value::bigint
+        )
+    END
+$$;

@@ -31,7 +31,7 @@ $$;
 GRANT USAGE ON SCHEMA speed, ops TO wikiweir_stream;
 GRANT SELECT, INSERT, UPDATE ON speed.wikis TO wikiweir_stream;
 GRANT SELECT ON ALL TABLES IN SCHEMA ops TO wikiweir_stream;
-GRANT INSERT ON ops.stream_batches, ops.stream_gaps TO wikiweir_stream;
+GRANT INSERT ON ops.stream_batches, ops.stream_gaps, ops.hour_ends TO wikiweir_stream;
 GRANT UPDATE ON ops.stream_owner TO wikiweir_stream;
 GRANT INSERT, UPDATE ON
     ops.stream_outcomes,
@@ -41,7 +41,6 @@ GRANT INSERT, UPDATE ON
 TO wikiweir_stream;
 GRANT EXECUTE ON FUNCTION
     ops.bind_instance,
-    ops.last_offsets,
     speed.ensure_generation,
     speed.ensure_partitions,
     speed.expire_seen,
@@ -56,10 +55,13 @@ GRANT USAGE ON SCHEMA batch, speed, ops TO wikiweir_batch;
 GRANT SELECT ON speed.wikis TO wikiweir_batch;
 GRANT SELECT ON ALL TABLES IN SCHEMA ops TO wikiweir_batch;
 GRANT INSERT, UPDATE, DELETE ON ops.published_hours TO wikiweir_batch;
-GRANT INSERT, DELETE ON ops.hour_outcomes TO wikiweir_batch;
+GRANT INSERT, DELETE ON ops.hour_outcomes, ops.reconciliation TO wikiweir_batch;
 GRANT INSERT, UPDATE ON ops.incidents TO wikiweir_batch;
 GRANT EXECUTE ON FUNCTION ops.bind_instance, batch.ensure_partitions TO wikiweir_batch;
 
 -- readers
 GRANT USAGE ON SCHEMA serving, ops TO wikiweir_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA serving, ops TO wikiweir_reader;
+
+-- what everybody may ask, because it reads with the caller's own rights
+GRANT EXECUTE ON FUNCTION ops.last_offsets, ops.hour_waits_for TO wikiweir_stream, wikiweir_batch, wikiweir_reader;

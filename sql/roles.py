@@ -49,10 +49,11 @@ def ensure_roles(admin: connection, settings: Settings) -> None:
                 f"expected a password for role wikiweir_{role.name}, found none; "
                 f"set WIKIWEIR_POSTGRES_{role.name.upper()}_PASSWORD"
             )
-        _ensure_role(admin, role, password, settings)
+        ensure_role(admin, role, password, settings)
 
 
-def _ensure_role(admin: connection, role: Role, password: str, settings: Settings) -> None:
+def ensure_role(admin: connection, role: Role, password: str, settings: Settings) -> None:
+    """Create `wikiweir_<name>` if it is missing, change what differs."""
     name = f"wikiweir_{role.name}"
     with admin.cursor() as cursor:
         cursor.execute("SELECT rolconnlimit, rolconfig FROM pg_roles WHERE rolname = %s", (name,))
@@ -90,22 +91,29 @@ def _can_log_in(admin: connection, name: str, password: str, settings: Settings)
 
 
 def ensure_database(admin: connection, name: str) -> None:
-    """Create the database if it is not there, for the owner role; leave PUBLIC nothing in it."""
-    database, owner = sql.Identifier(name), sql.Identifier("wikiweir_owner")
+    """Our database: the owner role's, and the other roles may connect."""
+    create_database(admin, name, owner="wikiweir_owner")
+    database = sql.Identifier(name)
+    with admin.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO wikiweir_stream, wikiweir_batch").format(database)
+        )
+        cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO wikiweir_reader").format(database))
+
+
+def create_database(admin: connection, name: str, *, owner: str) -> None:
+    """Create a database if it is not there, for its owner; leave PUBLIC nothing in it."""
+    database, role = sql.Identifier(name), sql.Identifier(owner)
     with admin.cursor() as cursor:
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
         if not cursor.rowcount:
             cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = CURRENT_USER")
             if cursor.fetchone() != (True,):  # only a member may give a database to a role
-                cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(owner))
+                cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
             create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C'")
-            cursor.execute(create.format(database, owner))
+            cursor.execute(create.format(database, role))
         cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
-        cursor.execute(sql.SQL("GRANT CREATE, CONNECT ON DATABASE {} TO {}").format(database, owner))
-        cursor.execute(
-            sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO wikiweir_stream, wikiweir_batch").format(database)
-        )
-        cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO wikiweir_reader").format(database))
+        cursor.execute(sql.SQL("GRANT CREATE, CONNECT ON DATABASE {} TO {}").format(database, role))
 
 
 def forbid_large_objects(admin_dsn: str, name: str) -> None:

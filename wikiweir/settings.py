@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     speed_max_events: int = 100_000
     """Upper bound of one micro-batch."""
     lake_max_events: int = 500_000
+    hour_grace: timedelta = timedelta(seconds=90)
+    """How far the producer must have read past the end of an hour before the hour is built; what comes still later
+    brings the hour back to be built again."""
 
     # privacy
     user_key_secret: SecretStr = SecretStr("")

@@ -35,8 +35,6 @@ SETTINGS = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.sql.streaming.numRecentProgressUpdates": "10",
-    # Sizes that fit a table with one append a minute on two cores; Delta's defaults are for clusters.
-    "spark.databricks.delta.snapshotPartitions": "2",
 }
 
 

@@ -1,5 +1,7 @@
 """Carries progress out of the driver: rows in `ops` every other second, `/metrics` and `/healthz` on loopback.
 
+It also writes down when the producer has read past the end of an hour, for the batch layer to wait for.
+
 The surprising thing: it has a PostgreSQL connection of its own and may fail as it likes; what it could not write it
 writes the next time, and `/healthz` says meanwhile what is wrong.
 """
@@ -21,6 +23,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json
 
 from jobs.lib import ledger, offsets
+from jobs.lib.hour_ends import CursorTopic, HourEnd, hour_end
 from jobs.lib.offsets import Gap
 from jobs.lib.postgres import connect
 from jobs.lib.progress import QueryProgress
@@ -56,6 +59,9 @@ class Reporter:
     _incidents: deque[Incident] = field(default_factory=deque)
     _connection: Connection | None = None
     _topic: offsets.Topic | None = None
+    _cursors: CursorTopic | None = None
+    _hour_end: HourEnd | None = None
+    _written: HourEnd | None = None
     _server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -77,8 +83,13 @@ class Reporter:
     def once(self) -> None:
         """One look, one report."""
         try:
-            self._topic = self._topic or offsets.Topic(self.settings.kafka_bootstrap, self.settings.events_topic)
+            bootstrap = self.settings.kafka_bootstrap
+            self._topic = self._topic or offsets.Topic(bootstrap, self.settings.events_topic)
+            self._cursors = self._cursors or CursorTopic(bootstrap, self.settings.cursors_topic, self.settings.streams)
+            cursor = self._cursors.newest()
             ends = self._topic.latest()
+            if cursor is not None:
+                self._hour_end = hour_end(cursor, ends, self.settings.hour_grace)
             for query in self.queries:
                 query.kafka_is_at(ends)
             self.trouble.pop("kafka", None)
@@ -106,6 +117,10 @@ class Reporter:
                 for name in ("end_offsets", "kafka_end_offsets"):
                     row[name] = Json(row[name])
                 cursor.execute(_UPSERT, row)
+            if (found := self._hour_end) and (self._written is None or found.hour > self._written.hour):
+                row = found.row()
+                cursor.execute(_HOUR_END, {**row, "end_offsets": Json(row["end_offsets"])})
+                self._written = found
             while self._incidents:
                 incident = self._incidents[0]
                 cursor.execute("BEGIN")
@@ -148,6 +163,10 @@ class Reporter:
         return [*found, records, restarts]
 
 
+_HOUR_END = (
+    "INSERT INTO ops.hour_ends (hour, cursor_at, end_offsets) VALUES (%(hour)s, %(cursor_at)s, %(end_offsets)s)"
+    " ON CONFLICT (hour) DO NOTHING"
+)
 _COLUMNS = (
     "query",
     "generation",

@@ -23,6 +23,8 @@ SQL_SETTINGS = {
 LAKE_SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # Each query over a Delta table asks its log first: 0.4 s with 2 partitions, 1.3 s with the default 50.
+    "spark.databricks.delta.snapshotPartitions": "2",
 }
 
 

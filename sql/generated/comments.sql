@@ -380,3 +380,22 @@ COMMENT ON COLUMN ops.hour_outcomes.hour IS 'Start of the event hour.';
 COMMENT ON COLUMN ops.hour_outcomes.outcome IS 'fact, canary, duplicate, rejected, or rewritten (a Kafka record that the lake holds once more).';
 COMMENT ON COLUMN ops.hour_outcomes.reason IS 'Why it was rejected; empty otherwise.';
 COMMENT ON COLUMN ops.hour_outcomes.records IS 'How many rows.';
+
+COMMENT ON TABLE ops.hour_ends IS 'What Kafka held when the producer had read past the end of an hour; an hour without a row has that of the next one.';
+COMMENT ON COLUMN ops.hour_ends.hour IS 'Start of the newest hour that was over for the producer.';
+COMMENT ON COLUMN ops.hour_ends.cursor_at IS 'How far it had read, by the source''s clock.';
+COMMENT ON COLUMN ops.hour_ends.end_offsets IS 'Next offset of each Kafka partition, asked for after that.';
+COMMENT ON COLUMN ops.hour_ends.recorded_at IS 'When it was written down.';
+
+COMMENT ON TABLE ops.reconciliation IS 'The speed layer''s and the batch layer''s sums of each published hour, side by side.';
+COMMENT ON COLUMN ops.reconciliation.hour IS 'Start of the hour.';
+COMMENT ON COLUMN ops.reconciliation.rollup IS 'Rollup, or records: what each layer took in of the hour.';
+COMMENT ON COLUMN ops.reconciliation.metric IS 'Metric of the rollup; of a greatest value its latest, in epoch seconds.';
+COMMENT ON COLUMN ops.reconciliation.speed IS 'Sum in the speed layer.';
+COMMENT ON COLUMN ops.reconciliation.batch IS 'Sum in the batch layer.';
+COMMENT ON COLUMN ops.reconciliation.difference IS 'batch less speed.';
+COMMENT ON COLUMN ops.reconciliation.keys_differing IS 'Keys (minute and dimensions) whose values are not the same, or that only one layer has.';
+COMMENT ON COLUMN ops.reconciliation.verdict IS 'equal; pending: one layer has seen more of the hour than the other, judged again; explained: the events that the speed layer left to the batch make up for it, key by key; differ: one of them is wrong.';
+COMMENT ON COLUMN ops.reconciliation.ledger_offsets IS 'How far the speed layer was, per Kafka partition.';
+COMMENT ON COLUMN ops.reconciliation.run_id IS 'Run that judged.';
+COMMENT ON COLUMN ops.reconciliation.judged_at IS 'When.';

@@ -535,3 +535,54 @@ def test_a_database_belongs_to_one_source(postgres: Postgres, stream: connection
     assert ask(stream, "SELECT ops.bind_instance('synthetic seed 1')") == "synthetic seed 1"
     with closing(postgres.connect("batch")) as batch, pytest.raises(errors.ObjectNotInPrerequisiteState, match="reset"):
         ask(batch, "SELECT ops.bind_instance('live')")
+
+
+def test_an_hour_waits_for_the_producer_and_then_for_both_queries(stream: connection) -> None:
+    def waits_for(hour: datetime) -> Any:
+        return ask(stream, "SELECT ops.hour_waits_for(%s)", hour)
+
+    def ends(hour: datetime, first: int, second: int) -> None:
+        ask(
+            stream,
+            "INSERT INTO ops.hour_ends (hour, cursor_at, end_offsets) VALUES (%s, now(), %s)",
+            hour, f'{{"0": {first}, "1": {second}}}',
+        )  # fmt: skip
+
+    def commits(query: str, offsets: str) -> None:
+        if query == "lake":
+            ask(
+                stream,
+                "INSERT INTO ops.stream_progress (query, state, end_offsets) VALUES ('lake', 'running', %s)"
+                " ON CONFLICT (query) DO UPDATE SET end_offsets = excluded.end_offsets",
+                offsets,
+            )
+        else:
+            ask(
+                stream,
+                "INSERT INTO ops.stream_batches SELECT g.generation, b.n, 'c', b.n, '{}', %s, 0, 0, 0, 0, 0, 0,"
+                " g.seen_floor, 0 FROM ops.generations AS g, LATERAL (SELECT coalesce(max(sequence), 0) + 1 AS n"
+                " FROM ops.stream_batches WHERE generation = g.generation) AS b WHERE g.state = 'live'",
+                offsets,
+            )
+
+    early, late = HOUR - timedelta(hours=3), HOUR - timedelta(hours=1)
+    assert waits_for(early) == "the producer has not read past its end"
+    ends(late, 100, 200)
+    ask(stream, "UPDATE ops.stream_progress SET end_offsets = '{}' WHERE query = 'lake'")
+    commits("speed", '{"0": 99}')
+    assert waits_for(early) == (
+        "the lake query is at offset 0 of partition 0 and needs 100; the lake query is at offset 0 of partition 1"
+        " and needs 200; the speed query is at offset 99 of partition 0 and needs 100; the speed query is at offset 0"
+        " of partition 1 and needs 200"
+    )
+    commits("speed", '{"0": 150, "1": 200}')
+    commits("lake", '{"0": 100, "1": 199}')
+    assert waits_for(late) == "the lake query is at offset 199 of partition 1 and needs 200"
+    commits("lake", '{"0": 100, "1": 200}')
+    assert waits_for(late) is None
+    assert waits_for(early) is None, "what was read later covers the earlier hour"
+    assert waits_for(HOUR) is not None
+    ends(early, 10, 20)
+    commits("lake", '{"0": 10, "1": 20}')
+    assert waits_for(early) is None, "its own end is nearer than the next hour's"
+    assert waits_for(late) is not None

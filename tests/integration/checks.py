@@ -4,9 +4,6 @@ The surprising thing: it returns faults instead of raising at the first, because
 tells where it went wrong.
 """
 
-import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,9 +14,6 @@ from tests.integration import evidence
 from tests.integration.evidence import KafkaRecord
 from tests.integration.harness import Stack
 from tests.oracle.compare import Difference, compare
-from wikiweir.settings import PROJECT
-
-ORACLE = PROJECT / "tests" / "oracle" / "oracle.py"
 
 
 @dataclass(slots=True)
@@ -81,26 +75,10 @@ def _sequences(report: Report, records: Iterable[KafkaRecord]) -> None:
     report.facts |= {"producer runs": len(runs), "torn runs": len(report.torn_runs)}
 
 
-def run_oracle(stack: Stack, events: list[KafkaRecord], out: Path) -> dict[str, Any]:
-    """The oracle, in a process of its own, over what Kafka holds; its summary."""
-    out.mkdir(parents=True, exist_ok=True)
-    evidence.write_records(events, out / "records.ndjson")
-    secret = out / "user-key-secret"
-    secret.touch(mode=0o600)
-    secret.write_text(stack.settings.user_key_secret.get_secret_value(), encoding="utf-8")
-    command = [sys.executable, str(ORACLE), "--records", str(out / "records.ndjson"), "--out", str(out)]
-    command += ["--definitions", str(PROJECT / "wikiweir" / "definitions.toml"), "--user-key-secret-file", str(secret)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=stack.env)
-    if done.returncode != 0:
-        raise RuntimeError(f"the oracle ended with {done.returncode}: {done.stderr}")
-    summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    return summary
-
-
 def _exact(report: Report, stack: Stack, events: list[KafkaRecord]) -> dict[str, Any]:
     """I3: every table equals the oracle's, row for row."""
     report.oracle = stack.folder / "oracle"
-    summary = run_oracle(stack, events, report.oracle)
+    summary = evidence.run_oracle(stack.settings, events, report.oracle)
     differences: list[Difference] = compare(report.oracle, stack.settings.postgres_dsn("owner"))
     report.facts |= {f"rows of {found.table}": found.rows for found in differences}
     report.faults.extend(f"I3: {found}" for found in differences if not found.is_none)

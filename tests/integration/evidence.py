@@ -7,6 +7,8 @@ the program under test.
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,9 @@ from urllib.parse import unquote
 import pyarrow.parquet as pq
 from kafka import KafkaConsumer, TopicPartition
 
+from wikiweir.settings import PROJECT, Settings
+
+ORACLE = PROJECT / "tests" / "oracle" / "oracle.py"
 FETCH_BYTES = 16 * 1024**2
 
 
@@ -104,20 +109,40 @@ def write_records(records: Iterable[KafkaRecord], path: Path) -> None:
             sink.write(json.dumps(row) + "\n")
 
 
-def bronze_rows(table: Path) -> list[dict[str, Any]]:
-    """partition, offset, raw and event_hour of every row of the table's last version."""
-    files: dict[str, dict[str, str]] = {}
+def run_oracle(settings: Settings, records: Iterable[KafkaRecord], out: Path) -> dict[str, Any]:
+    """The oracle, in a process of its own, over what Kafka holds: `out` has its tables then; its summary."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_records(records, out / "records.ndjson")
+    secret = out / "user-key-secret"
+    secret.touch(mode=0o600)
+    secret.write_text(settings.user_key_secret.get_secret_value(), encoding="utf-8")
+    command = [sys.executable, str(ORACLE), "--records", str(out / "records.ndjson"), "--out", str(out)]
+    command += ["--definitions", str(PROJECT / "wikiweir" / "definitions.toml"), "--user-key-secret-file", str(secret)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"the oracle ended with {done.returncode}: {done.stderr}")
+    return dict(json.loads((out / "summary.json").read_text(encoding="utf-8")))
+
+
+def bronze_files(table: Path) -> dict[str, str]:
+    """Data file -> event hour as Delta writes it, of the table's last version."""
+    files: dict[str, str] = {}
     for commit in sorted((table / "_delta_log").glob("*.json")):
         for line in commit.read_text(encoding="utf-8").splitlines():
             action = json.loads(line)
             if "add" in action:
-                files[unquote(action["add"]["path"])] = action["add"]["partitionValues"]
+                files[unquote(action["add"]["path"])] = action["add"]["partitionValues"]["event_hour"]
             elif "remove" in action:
                 files.pop(unquote(action["remove"]["path"]), None)
+    return files
+
+
+def bronze_rows(table: Path) -> list[dict[str, Any]]:
+    """partition, offset, raw and event_hour of every row of the table's last version."""
     rows: list[dict[str, Any]] = []
-    for path, values in files.items():
+    for path, hour in bronze_files(table).items():
         data = pq.read_table(table / path, columns=["partition", "offset", "raw"], partitioning=None)
-        rows.extend({**row, "event_hour": values["event_hour"]} for row in data.to_pylist())
+        rows.extend({**row, "event_hour": hour} for row in data.to_pylist())
     return rows
 
 

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 import uuid
 import zlib
@@ -30,10 +29,10 @@ from local.kafka import create_topics
 from tests.integration import evidence
 from tests.integration.parts import wait_for
 from tests.oracle.compare import Difference, compare
+from wikiweir.records import Cursor
 from wikiweir.settings import PROJECT, Settings
 
 ENTRY = PROJECT / "tests" / "integration" / "speed_entry.py"
-ORACLE = PROJECT / "tests" / "oracle" / "oracle.py"
 WIKIS = (("enwiki", "en.wikipedia.org"), ("ptwiki", "pt.wikipedia.org"), ("commonswiki", "commons.wikimedia.org"))
 
 
@@ -173,6 +172,14 @@ class Rig:
         self._producer.flush()
         return count
 
+    def keep_cursor(self) -> None:
+        """Say that the producer is past the grace of the last hour, and wait until the driver has noted it."""
+        at = time.time_ns() // 1_000_000 + int(self.settings.hour_grace.total_seconds() * 1000)
+        cursor = Cursor(base_ms=at, watermarks={("t", 0): at})
+        self._producer.send(self.settings.cursors_topic, cursor.encode(), key=self.settings.streams.encode())
+        self._producer.flush()
+        wait_for(lambda: bool(self.query("SELECT hour FROM ops.hour_ends")), 30, lambda: self.drivers[-1].log[-3000:])
+
     def driver(self, *, name: str = "driver", entry: Path = ENTRY, **options: Any) -> Driver:
         """Start one. `options` for `speed_entry.py`: leave_out, step, nth, action, evidence, arguments."""
         more = {"WIKIWEIR_STREAM_PORT": str(ports.free_port())} if options.pop("other_port", False) else {}
@@ -238,19 +245,8 @@ class Rig:
     def oracle(self) -> Path:
         """What every table should hold after all that is in Kafka: the folder that the oracle wrote."""
         out = self.folder / "oracle"
-        out.mkdir(exist_ok=True)
         records = evidence.read_topic(self.settings.kafka_bootstrap, self.settings.events_topic)
-        evidence.write_records(records, out / "records.ndjson")
-        secret = out / "secret"
-        secret.write_text(self.settings.user_key_secret.get_secret_value(), encoding="utf-8")
-        command = [sys.executable, str(ORACLE), "--records", str(out / "records.ndjson"), "--out", str(out)]
-        command += [
-            "--definitions",
-            str(PROJECT / "wikiweir" / "definitions.toml"),
-            "--user-key-secret-file",
-            str(secret),
-        ]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
+        evidence.run_oracle(self.settings, records, out)
         return out
 
     def differences(self) -> list[Difference]:

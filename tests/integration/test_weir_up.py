@@ -2,11 +2,8 @@
 a killed part comes back, another source is refused, `down` leaves nothing."""
 
 import ipaddress
-import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,34 +14,15 @@ import psycopg2
 import pytest
 
 from local import instance as instances
-from local import toolchain
 from local.instance import Instance
 from local.processes import wait_until
+from local.supervision import START_ORDER
+from tests.integration.weir import Weir
 from wikiweir.clock import SystemClock
-from wikiweir.settings import Settings, load
+from wikiweir.settings import PROJECT, Settings, load
 
-PROJECT = Path(__file__).resolve().parents[2]
-TOOLCHAIN = toolchain.root()
 CLOCK = SystemClock()
-PARTS = {"postgres", "kafka", "replay", "producer", "stream"}
-
-
-class Weir:
-    """The command line over one state folder."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("WIKIWEIR_")}
-        here = {"WIKIWEIR_HOME": str(home), "WIKIWEIR_TOOLCHAIN": str(TOOLCHAIN), "PYTHONPATH": str(PROJECT)}
-        self.environment = {**kept, **here}
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "local", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-
-    def status(self) -> dict[str, dict[str, Any]]:
-        """Name -> component, as `status --json` has it."""
-        return {part["name"]: part for part in json.loads(self("status", "--json").stdout)["components"]}
+PARTS = set(START_ORDER)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +83,8 @@ def test_nothing_listens_beyond_loopback(weir: Weir) -> None:
 def test_no_secret_in_arguments_or_logs(weir: Weir) -> None:
     secrets = Instance(weir.home).secrets.values()
     arguments = "\n".join(" ".join(asked(process.cmdline)) for process in processes(weir))
-    logs = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in (weir.home / "logs").iterdir())
+    files = [path for path in (weir.home / "logs").rglob("*") if path.is_file()]
+    logs = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
     assert arguments
     assert logs
     assert not [secret for secret in secrets if secret in arguments or secret in logs]
@@ -173,7 +152,7 @@ def test_a_running_instance_is_not_copied(weir: Weir, tmp_path: Path) -> None:
     assert not (tmp_path / "copy").exists()
 
 
-@pytest.mark.parametrize("part", ["producer", "kafka", "postgres", "replay"])
+@pytest.mark.parametrize("part", ["producer", "kafka", "postgres", "replay", "scheduler"])
 def test_a_killed_part_comes_back(weir: Weir, part: str) -> None:
     killed = weir.status()[part]["pid"]
     psutil.Process(killed).kill()

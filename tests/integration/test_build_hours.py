@@ -4,15 +4,17 @@ Copies of an id lie in different event hours here, because a first copy elsewher
 thing: an hour that was built before its late events came is *not* wrong in `serving`; it says what it was built from.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tests.integration import evidence
 from tests.integration.speed_rig import Driver, Rig, event
 from tests.integration.speed_watch import Watcher, wait_for_bronze
 from tests.oracle.compare import compare_hour
-from wikiweir.hours import Hour
+from wikiweir.hours import LENGTH, Hour
 
 
 def seconds_ago(hour: Hour, minute: float) -> float:
@@ -25,10 +27,27 @@ def of_hour(hour: Hour, seeds: range, **changes: Any) -> list[dict[str, Any]]:
     return [event(seed, seconds_ago=seconds_ago(hour, seed * 7 % 60 + 0.5), **changes) for seed in seeds]
 
 
-def build(rig: Rig, hour: Hour) -> Driver:
-    job = rig.job("build_hour", "--hour", str(hour))
+def build(rig: Rig, *arguments: str) -> Driver:
+    job = rig.job("build_hours", *arguments)
     assert job.wait(180) == 0, job.log[-3000:]
     return job
+
+
+def verdicts(rig: Rig, hour: Hour) -> set[str]:
+    """How the layers compare in an hour."""
+    found = rig.query("SELECT DISTINCT verdict FROM ops.reconciliation WHERE hour = %s", hour.start)
+    return {verdict for (verdict,) in found}
+
+
+def files(rig: Rig, hour: Hour) -> int:
+    """Files of bronze's last version that hold rows of the hour."""
+    hours = evidence.bronze_files(rig.folder / "lake" / "bronze").values()
+    return sum(found.replace("T", " ").startswith(f"{hour.start:%Y-%m-%d %H}") for found in hours)
+
+
+def built_by(job: Driver) -> set[Hour]:
+    """The hours that a run has published, by its log."""
+    return {Hour.parse(found) for found in re.findall(r"hour (\S+): published as version", job.log)}
 
 
 def published(rig: Rig, hour: Hour) -> list[tuple[Any, ...]]:
@@ -75,12 +94,14 @@ def test_an_hour_is_exact_again_and_again_and_replaces_the_live_rows(rig: Rig, h
     wait_for_bronze(rig)
     watcher = Watcher(rig)
     watcher.start()
-    build(rig, hour)
+    build(rig, "--hour", str(hour))
     assert_hour_exact(rig, hour)
+    assert verdicts(rig, hour) == {"equal"}
+    assert files(rig, hour) == 1, "its many files were made one"
     first = rows(rig, hour)
     assert layers(rig, hour) == {"batch"}
     assert layers(rig, later) == {"speed"}
-    build(rig, hour)
+    build(rig, "--hour", str(hour))
     assert rows(rig, hour) == first
     [(version, _)] = published(rig, hour)
     assert version == 2
@@ -88,22 +109,41 @@ def test_an_hour_is_exact_again_and_again_and_replaces_the_live_rows(rig: Rig, h
     rig.drain()
     wait_for_bronze(rig)
     assert rows(rig, hour) == first, "nothing is added to a published hour"
-    build(rig, hour)
+    assert built_by(build(rig, "--touched")) == set(), "nobody has said that the producer has read past the hour"
+    rig.keep_cursor()
+    job = build(rig, "--touched")
     assert_hour_exact(rig, hour)
     assert rows(rig, hour) != first
+    assert {str(built) for built in built_by(job)} == {str(hour), str(later), str(Hour(hour.start - LENGTH))}
+    assert built_by(build(rig, "--touched")) == set(), "nothing has changed since"
     watcher.over.set()
     watcher.join(10)
     assert watcher.looks > 50
     assert watcher.falls == []
 
 
+def test_what_the_speed_layer_left_out_explains_the_difference(rig: Rig, hour: Hour) -> None:
+    rig.driver()
+    rig.send(of_hour(hour, range(60)))
+    rig.drain()
+    rig.query("UPDATE ops.generations SET seen_floor = %s WHERE state = 'live'", hour.start)
+    rig.send(of_hour(hour, range(60, 90)))
+    rig.drain()
+    wait_for_bronze(rig)
+    build(rig, "--hour", str(hour))
+    assert_hour_exact(rig, hour)
+    assert verdicts(rig, hour) == {"equal", "explained"}
+    assert rig.query("SELECT count(*) FROM ops.incidents WHERE kind = 'layers_differ'") == [(0,)]
+
+
 def test_an_hour_that_is_not_over_is_refused(rig: Rig) -> None:
-    job = rig.job("build_hour", "--hour", str(Hour.of(datetime.now(UTC) + timedelta(minutes=30))))
+    job = rig.job("build_hours", "--hour", str(Hour.of(datetime.now(UTC) + timedelta(minutes=30))))
     assert job.wait(60) == 78
     assert "is not over" in job.log
 
 
 def test_a_wrong_hour_never_reaches_spark(rig: Rig) -> None:
-    job = rig.job("build_hour", "--hour", "yesterday")
-    assert job.wait(60) == 2
-    assert "2026-11-23T09" in job.log
+    for arguments in (("--hour", "yesterday"), ()):
+        job = rig.job("build_hours", *arguments)
+        assert job.wait(60) == 2
+        assert "2026-11-23T09" in job.log

@@ -1,0 +1,62 @@
+"""Closes each hour: its exact numbers replace the live ones."""
+
+from datetime import timedelta
+
+from airflow.sdk import CronDataIntervalTimetable, Param, dag
+
+from dags.support.assets import PUBLISHED_HOURS
+from dags.support.defaults import DEFAULT_ARGS, START
+from dags.support.readiness import WaitForHour
+from dags.support.spark import spark_job
+
+
+@dag(
+    schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
+    start_date=START,
+    catchup=False,
+    max_active_runs=2,
+    default_args=DEFAULT_ARGS,
+    tags=["batch", "lake"],
+    params={
+        "hour": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}$",
+            title="Hour (UTC)",
+            description="Build this hour, e.g. 2026-11-23T09, also if nothing has changed. Empty: the run's own hour.",
+        ),
+    },
+    render_template_as_native_obj=False,
+)
+def lake_hourly() -> None:
+    """### Close the hour
+
+    Every hour, for the hour that has just ended:
+
+    1. **wait_until_ready** waits (deferred: it holds no slot) until the producer has read past the end of the hour and
+       both the speed query and the lake query have taken in what Kafka held then. Its log says what it waits for.
+    2. **build_hours** compacts the hour in the lake, reads it from one pinned version, counts each event once, and
+       replaces the hour in `batch.*` in one transaction. `serving.*` shows it from then on with `layer = 'batch'`.
+       It also builds every *other* ended hour that got events since it was published, so late events need nobody.
+
+    **By hand:** trigger it with an hour to build that one; clear a run to build its hour again. Any number of times, in
+    any order, also two at once: the tables come out equal.
+
+    **If it fails:** the hour keeps its last version (a new hour keeps its live numbers) and other hours go on. The
+    task's log names the hour and the reason; the next run tries again.
+    """
+    ready = WaitForHour(
+        task_id="wait_until_ready", hour="{{ params.hour or '' }}", execution_timeout=timedelta(hours=12)
+    )
+    ready >> spark_job(
+        "build_hours",
+        "--hour",
+        "{{ ti.xcom_pull(task_ids='wait_until_ready') }}",
+        "--touched",
+        "--run-id",
+        "{{ run_id }}",
+        outlets=[PUBLISHED_HOURS],
+    )
+
+
+lake_hourly()

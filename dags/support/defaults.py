@@ -1,0 +1,14 @@
+"""What every DAG of the house has in common."""
+
+from datetime import UTC, datetime, timedelta
+
+DEFAULT_ARGS = {
+    "owner": "wikiweir",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+}
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+"""Before the first instance; nothing is caught up from it, because runs find what is to be done by themselves."""

@@ -1,0 +1,160 @@
+"""Speed layer against batch layer for a published hour, key by key: `ops.reconciliation`.
+
+Whether a difference is an error is decided by records, not by time: each layer counts what it took in of the hour, and
+only layers that took in the same must agree. The surprising thing: on a live stream the speed layer is always ahead of
+the lake, but seldom in a closed hour, so most hours can be judged at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pyarrow as pa
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import Json
+
+from jobs.lib import ledger, offsets
+from jobs.lib.copying import copy
+from jobs.lib.offsets import Offsets
+from jobs.lib.postgres import transaction
+from jobs.lib.publish import Source
+from wikiweir.rollups import ROLLUPS, Rollup
+
+EQUAL, PENDING, EXPLAINED, DIFFER = "equal", "pending", "explained", "differ"
+INCIDENT = "layers_differ"
+RECORDS = "records"
+LIVE = "SELECT g.generation FROM ops.generations AS g WHERE g.state = 'live'"
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """One metric of one rollup in both layers."""
+
+    rollup: str
+    metric: str
+    speed: Decimal
+    batch: Decimal
+    keys_differing: int
+
+
+def reconcile(connection: Connection, source: Source, left: Mapping[str, pa.Table]) -> str:
+    """Judge the hour that was published from `source`; its verdict.
+
+    `left`: rollup -> what the speed layer left to the batch of this hour, as minute rows.
+    """
+    with transaction(connection) as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        _stage(cursor, left)
+        ledger_at = _ledger_offsets(cursor)
+        records = _records(cursor, source)
+        found = [sums for rollup in ROLLUPS for sums in _compare(cursor, rollup, source, with_left=False)]
+        verdict = EQUAL
+        if any(sums.keys_differing for sums in found):
+            verdict = _verdict(cursor, source, records, ledger_at)
+            if verdict == DIFFER and any(rows.num_rows for rows in left.values()):
+                with_left = (sums for rollup in ROLLUPS for sums in _compare(cursor, rollup, source, with_left=True))
+                verdict = DIFFER if any(sums.keys_differing for sums in with_left) else EXPLAINED
+        _write(cursor, source, [*found, records], verdict, ledger_at)
+        _tell(cursor, source, verdict, found)
+    return verdict
+
+
+def _verdict(cursor: Cursor, source: Source, records: Sums, ledger_at: Offsets) -> str:
+    """What values that differ mean: an error where both took in the same, or where what was ahead must have met."""
+    if records.speed == records.batch:
+        return DIFFER
+    if records.speed < records.batch:
+        return DIFFER if offsets.covers(ledger_at, source.end_offsets) else PENDING
+    cursor.execute(
+        "SELECT r.speed, r.ledger_offsets FROM ops.reconciliation AS r WHERE r.hour = %s AND r.rollup = %s",
+        (source.hour.start, RECORDS),
+    )
+    before = cursor.fetchone()
+    if before and offsets.covers(source.end_offsets, offsets.from_json(before[1])) and records.batch < before[0]:
+        return DIFFER  # bronze has all that the speed layer had then, and less of the hour
+    return DIFFER if offsets.covers(source.end_offsets, ledger_at) else PENDING
+
+
+def _ledger_offsets(cursor: Cursor) -> Offsets:
+    cursor.execute(f"SELECT ops.last_offsets(({LIVE}))")
+    return offsets.from_json((cursor.fetchone() or ({},))[0])
+
+
+def _records(cursor: Cursor, source: Source) -> Sums:
+    cursor.execute(
+        "SELECT"
+        " (SELECT coalesce(sum(o.records), 0) FROM ops.stream_outcomes AS o"
+        f"  WHERE o.generation = ({LIVE}) AND o.event_hour = %(hour)s),"
+        " (SELECT coalesce(sum(o.records), 0) FROM ops.hour_outcomes AS o"
+        "  WHERE o.hour = %(hour)s AND o.outcome <> 'rewritten')",
+        {"hour": source.hour.start},
+    )
+    speed, batch = cursor.fetchone() or (Decimal(0), Decimal(0))
+    return Sums(RECORDS, RECORDS, speed, batch, int(speed != batch))
+
+
+def _stage(cursor: Cursor, left: Mapping[str, pa.Table]) -> None:
+    for rollup in ROLLUPS:
+        staged, model = sql.Identifier(f"left_{rollup.name}"), sql.Identifier("batch", rollup.name)
+        cursor.execute(sql.SQL("CREATE TEMP TABLE {} (LIKE {}) ON COMMIT DROP").format(staged, model))
+    copy(cursor, {f"pg_temp.left_{name}": rows for name, rows in left.items() if rows.num_rows})
+
+
+def _compare(cursor: Cursor, rollup: Rollup, source: Source, *, with_left: bool) -> list[Sums]:
+    cursor.execute(_comparison(rollup, with_left=with_left), {"start": source.hour.start, "end": source.hour.end})
+    row = cursor.fetchone() or ()
+    return [
+        Sums(rollup.name, metric.name, *row[3 * place : 3 * place + 3]) for place, metric in enumerate(rollup.additive)
+    ]
+
+
+def _comparison(rollup: Rollup, *, with_left: bool) -> str:
+    """One row: for each metric its sum in speed, its sum in batch, and how many keys differ in it."""
+    window = "window_start >= %(start)s AND window_start < %(end)s"
+    columns = [*rollup.key, *(metric.name for metric in rollup.additive)]
+    merged = ", ".join(f"{metric.merge}({metric.name}) AS {metric.name}" for metric in rollup.additive)
+    key, of = ", ".join(rollup.key), ", ".join(columns)
+    live = f"SELECT {of} FROM speed.{rollup.name} WHERE generation = ({LIVE}) AND {window}"
+    if with_left:
+        live = f"{live} UNION ALL SELECT {of} FROM pg_temp.left_{rollup.name}"
+    shown = []
+    for metric in rollup.additive:
+        total = "sum({0}.{1})" if metric.merge == "sum" else "extract(epoch FROM max({0}.{1}))"
+        shown += [f"coalesce({total.format(layer, metric.name)}, 0)::numeric" for layer in ("s", "b")]
+        shown.append(f"count(*) FILTER (WHERE s.{metric.name} IS DISTINCT FROM b.{metric.name})")
+    return (
+        f"WITH s AS (SELECT {key}, {merged} FROM ({live}) AS l GROUP BY {key}),"
+        f" b AS (SELECT {of} FROM batch.{rollup.name} WHERE {window})"
+        f" SELECT {', '.join(shown)} FROM s FULL JOIN b USING ({key})"
+    )
+
+
+def _write(cursor: Cursor, source: Source, found: list[Sums], verdict: str, ledger_at: Offsets) -> None:
+    cursor.execute("DELETE FROM ops.reconciliation WHERE hour = %s", (source.hour.start,))
+    cursor.executemany(
+        "INSERT INTO ops.reconciliation"
+        " (hour, rollup, metric, speed, batch, keys_differing, verdict, ledger_offsets, run_id)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            (
+                source.hour.start, sums.rollup, sums.metric, sums.speed, sums.batch, sums.keys_differing,
+                verdict if sums.keys_differing else EQUAL, Json(offsets.to_json(ledger_at)), source.run_id,
+            )
+            for sums in found
+        ],
+    )  # fmt: skip
+
+
+def _tell(cursor: Cursor, source: Source, verdict: str, found: list[Sums]) -> None:
+    """An incident that is open as long as the layers differ."""
+    subject = str(source.hour)
+    cursor.execute(
+        "UPDATE ops.incidents SET closed_at = now() WHERE kind = %s AND subject = %s AND closed_at IS NULL",
+        (INCIDENT, subject),
+    )
+    if verdict == DIFFER:
+        wrong = {f"{sums.rollup}.{sums.metric}": sums.keys_differing for sums in found if sums.keys_differing}
+        message = f"both layers took in hour {subject}, and their numbers differ; the batch layer's are served"
+        ledger.open_incident(cursor, INCIDENT, subject, message, {"keys differing": wrong, "run": source.run_id})

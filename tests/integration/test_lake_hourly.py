@@ -1,0 +1,156 @@
+"""Airflow closes hours of a running stack by its schedule, by hand and after a kill; each equals the oracle.
+
+The surprising thing: nothing here starts a job. An hour is awaited in PostgreSQL, as an analyst would see it.
+"""
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+import requests
+
+from local import instance as instances
+from local.airflow import Layout
+from local.airflow_api import Client
+from local.instance import Instance
+from tests.integration import evidence
+from tests.integration.parts import wait_for
+from tests.integration.weir import Weir
+from tests.oracle.compare import compare_hour
+from wikiweir.hours import Hour
+from wikiweir.settings import Settings, load
+
+
+@pytest.fixture(scope="module")
+def weir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
+    """More than two hours of invented past, at a tenth of the true rate."""
+    made = Weir(tmp_path_factory.mktemp("hourly") / "state")
+    shown = made("up", "--rate", "4", "--history", "140m")
+    try:
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        yield made
+    finally:
+        made("down")
+
+
+@pytest.fixture
+def settings(weir: Weir, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in instances.from_outside():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WIKIWEIR_HOME", str(weir.home))
+    return load()
+
+
+@pytest.fixture
+def client(weir: Weir) -> Client:
+    return Client(Layout(Instance(weir.home)))
+
+
+def query(settings: Settings, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(settings.postgres_dsn("reader"))) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall()
+
+
+def published(settings: Settings) -> dict[Hour, int]:
+    """Hour -> its version."""
+    found = query(settings, "SELECT hour, version FROM ops.published_hours")
+    return {Hour.of(start): version for start, version in found}
+
+
+def log_of(weir: Weir, run_id: str, task: str) -> str:
+    """What Airflow keeps of a task's attempts."""
+    folder = weir.home / "logs" / "airflow" / "dag_id=lake_hourly" / f"run_id={run_id}" / f"task_id={task}"
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.log")))
+
+
+def finished(client: Client, weir: Weir, run_id: str) -> dict[str, Any]:
+    """The run, once it has ended well."""
+
+    def state() -> str:
+        return str(client.get(f"dags/lake_hourly/dagRuns/{run_id}")["state"])
+
+    wait_for(lambda: state() in {"success", "failed"}, 300, lambda: log_of(weir, run_id, "build_hours")[-3000:])
+    assert state() == "success", log_of(weir, run_id, "build_hours")[-3000:]
+    return client.get(f"dags/lake_hourly/dagRuns/{run_id}")
+
+
+def trigger(client: Client, hour: Hour) -> str:
+    """Start a run by hand; its id."""
+    body = {"conf": {"hour": str(hour)}, "logical_date": None}
+    return str(client.post("dags/lake_hourly/dagRuns", body)["dag_run_id"])
+
+
+def assert_hour_exact(settings: Settings, hour: Hour, folder: Path) -> None:
+    records = evidence.read_topic(settings.kafka_bootstrap, settings.events_topic)
+    evidence.run_oracle(settings, records, folder)
+    found = compare_hour(folder, settings.postgres_dsn("owner"), hour.start)
+    assert sum(table.rows for table in found) > 1000
+    assert not [table for table in found if not table.is_none], "\n".join(map(str, found))
+
+
+def build_processes(weir: Weir) -> list[psutil.Process]:
+    """Processes of a running `build_hours`."""
+    supervisord = psutil.Process(int((weir.home / "run" / "supervisord.pid").read_text(encoding="ascii")))
+    found = []
+    for process in supervisord.children(recursive=True):
+        try:
+            if any("build_hours.py" in word for word in process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def test_every_past_hour_closes_by_itself(weir: Weir, settings: Settings, client: Client, tmp_path: Path) -> None:
+    now = Hour.of(datetime.now(UTC))
+    last, before = Hour(now.start - timedelta(hours=1)), Hour(now.start - timedelta(hours=2))
+    wait_for(lambda: {last, before} <= published(settings).keys(), 300, lambda: str(client.get("dags/~/dagRuns")))
+    assert_hour_exact(settings, last, tmp_path / "last")
+    assert_hour_exact(settings, before, tmp_path / "before")
+    layers = query(settings, "SELECT DISTINCT layer FROM serving.activity WHERE window_start >= %s", before.start)
+    assert set(layers) == {("batch",), ("speed",)}
+    assert client.get("importErrors")["total_entries"] == 0
+    [run] = [run for run in client.get("dags/lake_hourly/dagRuns")["dag_runs"] if run["run_type"] == "scheduled"]
+    assert finished(client, weir, run["dag_run_id"])["data_interval_end"].startswith(f"{now.start:%Y-%m-%dT%H:00}")
+    log = log_of(weir, run["dag_run_id"], "build_hours")
+    assert re.search(rf"hour {last}: bronze version \d+ holds .* fact", log)
+    assert "rows compacted from" in log
+
+
+def test_an_hour_built_by_hand_again_is_the_same(weir: Weir, settings: Settings, client: Client) -> None:
+    hour = Hour(Hour.of(datetime.now(UTC)).start - timedelta(hours=2))
+    statement = "SELECT * FROM serving.activity WHERE window_start >= %s AND window_start < %s ORDER BY 1, 2, 3, 4, 5"
+    before, version = query(settings, statement, hour.start, hour.end), published(settings)[hour]
+    finished(client, weir, trigger(client, hour))
+    assert query(settings, statement, hour.start, hour.end) == before
+    assert published(settings)[hour] == version + 1
+
+
+def test_a_killed_job_is_run_again(weir: Weir, settings: Settings, client: Client, tmp_path: Path) -> None:
+    hour = Hour(Hour.of(datetime.now(UTC)).start - timedelta(hours=2))
+    run_id = trigger(client, hour)
+    wait_for(lambda: "bronze version" in log_of(weir, run_id, "build_hours") or bool(build_processes(weir)), 120, str)
+    for process in build_processes(weir):
+        process.send_signal(signal.SIGKILL)
+    finished(client, weir, run_id)
+    [task] = client.get(f"dags/lake_hourly/dagRuns/{run_id}/taskInstances", task_id="build_hours")["task_instances"][
+        -1:
+    ]
+    assert task["try_number"] == 2
+    assert_hour_exact(settings, hour, tmp_path)
+
+
+def test_nobody_gets_in_without_a_log_in(weir: Weir, client: Client) -> None:
+    url = f"{client.layout.url}/api/v2/dags/lake_hourly/dagRuns"
+    assert requests.post(url, json={"logical_date": None}, timeout=10).status_code == 401
+    assert requests.get(url, timeout=10).status_code == 401
+    wrong = {"username": "admin", "password": "admin"}
+    assert requests.post(f"{client.layout.url}/auth/token", json=wrong, timeout=10).status_code == 401

@@ -1,0 +1,31 @@
+"""The command line over a state folder of a test's own, as a person uses it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from local import toolchain
+from wikiweir.settings import PROJECT
+
+TOOLCHAIN = toolchain.root()
+
+
+class Weir:
+    """The command line over one state folder."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("WIKIWEIR_")}
+        here = {"WIKIWEIR_HOME": str(home), "WIKIWEIR_TOOLCHAIN": str(TOOLCHAIN), "PYTHONPATH": str(PROJECT)}
+        self.environment = {**kept, **here}
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "local", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Name -> component, as `status --json` has it."""
+        return {part["name"]: part for part in json.loads(self("status", "--json").stdout)["components"]}

@@ -1,0 +1,77 @@
+"""Which hours a run builds; PostgreSQL's answers are given by a cursor that holds them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jobs.lib.plan import plan
+from jobs.lib.snapshot import Held
+from wikiweir.hours import Hour
+
+NOW = datetime(2026, 11, 23, 12, 20, tzinfo=UTC)
+
+
+def hour(number: int) -> Hour:
+    return Hour(datetime(2026, 11, 23, number, tzinfo=UTC))
+
+
+class Answers:
+    """What `ops` says: accounted rows, and what hours wait for."""
+
+    def __init__(self, accounted: dict[Hour, int], waiting: dict[Hour, str], pending: tuple[Hour, ...]) -> None:
+        self.accounted, self.waiting, self.pending = accounted, waiting, pending
+        self.rows: list[tuple[Any, ...]] = []
+
+    def execute(self, statement: str, values: tuple[list[datetime]] | None = None) -> None:
+        if "pending" in statement:
+            self.rows = [(each.start,) for each in self.pending]
+        elif values is None:
+            self.rows = [(each.start, records) for each, records in self.accounted.items()]
+        else:
+            self.rows = [(start, self.waiting.get(Hour(start))) for start in values[0]]
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self.rows
+
+
+def planned(
+    held: dict[Hour, Held],
+    accounted: dict[Hour, int],
+    waiting: dict[Hour, str],
+    *,
+    pending: tuple[Hour, ...] = (),
+    at_most: int = 9,
+) -> Any:
+    return plan(Answers(accounted, waiting, pending), held, NOW, at_most=at_most)  # type: ignore[arg-type]
+
+
+def test_hours_with_more_rows_than_are_accounted_for_newest_first() -> None:
+    held = {hour(n): Held(rows=100 + n, files=1) for n in range(8, 12)}
+    found = planned(held, {hour(8): 108, hour(9): 108, hour(10): 110}, {})
+    assert found.hours == (hour(11), hour(9))
+
+
+def test_the_running_hour_is_not_built() -> None:
+    assert (
+        planned({hour(12): Held(5, 1), Hour(NOW.replace(minute=0) + timedelta(hours=30)): Held(5, 1)}, {}, {}).hours
+        == ()
+    )
+
+
+def test_an_hour_that_lost_rows_to_retention_is_left_alone() -> None:
+    assert planned({hour(3): Held(2, 1)}, {hour(3): 100}, {}).hours == ()
+
+
+def test_an_hour_that_waits_is_left_to_a_later_run() -> None:
+    found = planned({hour(9): Held(1, 1), hour(11): Held(1, 1)}, {}, {hour(11): "the lake"})
+    assert (found.hours, found.waiting) == ((hour(9),), {hour(11): "the lake"})
+
+
+def test_an_hour_that_is_to_be_judged_again_is_built_again() -> None:
+    held = {hour(n): Held(rows=5, files=1) for n in (8, 9)}
+    assert planned(held, {hour(8): 5, hour(9): 5}, {}, pending=(hour(8), hour(2))).hours == (hour(8),)
+
+
+def test_a_catch_up_goes_on_in_the_next_run() -> None:
+    found = planned({hour(n): Held(1, 1) for n in range(10)}, {}, {}, at_most=3)
+    assert found.hours == (hour(9), hour(8), hour(7))
+    assert found.later == 7
