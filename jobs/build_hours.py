@@ -1,7 +1,9 @@
 """spark-submit application: hours from bronze, exact, published to `batch.*` in place of the speed layer's numbers.
 
-    ./weir submit build_hours --hour 2026-11-23T09     that hour, ready or not
-    ./weir submit build_hours --touched                every ended hour that got rows since it was published
+    ./weir submit build_hours --hour 2026-11-23T09                          that hour, ready or not
+    ./weir submit build_hours --touched                                     hours with rows that are not published yet
+    ./weir submit build_hours --first 2026-11-20T00 --last 2026-11-22T23    a range
+    ... --dry-run                                                           say which, build none
 
 The surprising thing: an hour that fails stops none of the others; the exit code says at the end that one did.
 """
@@ -11,10 +13,8 @@ import logging
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 import psycopg2
-from psycopg2.extensions import cursor as Cursor
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -23,9 +23,10 @@ from jobs.lib.application import REFUSED
 from jobs.lib.build import HourBuilder
 from jobs.lib.lake import bronze_path
 from jobs.lib.owner import RefusedError, bind_instance
-from jobs.lib.plan import plan
+from jobs.lib.plan import Plan, Wish, plan
 from jobs.lib.postgres import connect
 from jobs.lib.publish import NewerPublishedError
+from jobs.lib.quality import HourBlockedError
 from jobs.lib.session import session
 from jobs.lib.snapshot import Held
 from wikiweir.clock import Clock, SystemClock
@@ -35,8 +36,6 @@ from wikiweir.settings import Settings, load
 log = logging.getLogger("build_hours")
 
 ALL_PUBLISHED, SOME_FAILED = 0, 1
-AT_MOST = 48
-"""Touched hours of one run; a longer catch-up goes on in the next one."""
 
 
 def compact_each(spark: SparkSession, path: str, hours: Sequence[Hour], held: Mapping[Hour, Held]) -> None:
@@ -56,6 +55,9 @@ def build_each(builder: HourBuilder, hours: Sequence[Hour]) -> int:
             builder.build(hour)
         except NewerPublishedError as superseded:
             log.info("%s", superseded)
+        except HourBlockedError as blocked:
+            log.error("%s", blocked)
+            failed.append(f"{hour} (blocked)")
         except (PySparkException, psycopg2.Error) as failure:
             log.exception("hour %s was not published, its last version keeps being served", hour)
             failed.append(f"{hour} ({type(failure).__name__})")
@@ -64,12 +66,22 @@ def build_each(builder: HourBuilder, hours: Sequence[Hour]) -> int:
     return SOME_FAILED if failed else ALL_PUBLISHED
 
 
-def run(settings: Settings, hour: Hour | None, run_id: str, *, touched: bool, clock: Clock | None = None) -> int:
+def tell(found: Plan, held: Mapping[Hour, Held]) -> None:
+    """Say what is going to be done, and what is not."""
+    for hour in found.hours:
+        rows = f"{held[hour].rows:,} rows in {held[hour].files} files" if hour in held else "no rows"
+        log.info("hour %s: bronze holds %s, %s are accounted for", hour, rows, f"{found.accounted.get(hour, 0):,}")
+    for hour, reason in sorted(found.waiting.items()):
+        log.info("hour %s is left to a later run: %s", hour, reason)
+    if found.later:
+        log.info("%s more hours are left to the next run", found.later)
+    if not found.hours:
+        log.info("nothing to build")
+
+
+def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, clock: Clock | None = None) -> int:
     """Plan, build and publish; the exit code."""
     clock = clock or SystemClock()
-    if hour is not None and hour.end > clock.now():
-        log.error("expected an hour of the past, found %s, which is not over", hour)
-        return REFUSED
     spark = session("wikiweir-build-hours")
     connection = connect(settings.postgres_dsn("batch"), "wikiweir-build-hours")
     path = bronze_path(settings)
@@ -77,13 +89,12 @@ def run(settings: Settings, hour: Hour | None, run_id: str, *, touched: bool, cl
         with connection.cursor() as cursor:
             bind_instance(cursor, settings.source_id)
             held = snapshot.held(snapshot.newest(spark, path))
-            hours = _hours(cursor, held, hour, touched=touched, now=clock.now())
-        if not hours:
-            log.info("nothing to build")
+            found = plan(cursor, held, wish, clock.now())
+        tell(found, held)
+        if is_dry or not found.hours:
             return ALL_PUBLISHED
-        compact_each(spark, path, hours, held)
+        compact_each(spark, path, found.hours, held)
         bronze = snapshot.newest(spark, path)
-        log.info("building %s hours from bronze version %s", len(hours), bronze.version)
         builder = HourBuilder(
             settings=settings,
             connection=connection,
@@ -91,8 +102,9 @@ def run(settings: Settings, hour: Hour | None, run_id: str, *, touched: bool, cl
             clock=clock,
             bronze=bronze,
             end_offsets=snapshot.end_offsets(bronze, settings.events_topic),
+            held=snapshot.held(bronze),
         )
-        return build_each(builder, hours)
+        return build_each(builder, found.hours)
     except RefusedError as refusal:
         log.error("%s", refusal)
         return REFUSED
@@ -101,32 +113,27 @@ def run(settings: Settings, hour: Hour | None, run_id: str, *, touched: bool, cl
         spark.stop()
 
 
-def _hours(cursor: Cursor, held: Mapping[Hour, Held], hour: Hour | None, *, touched: bool, now: datetime) -> list[Hour]:
-    """The hour that was asked for, then what else is to be done."""
-    hours = [hour] if hour is not None else []
-    if touched:
-        found = plan(cursor, held, now, at_most=AT_MOST)
-        hours += [each for each in found.hours if each != hour]
-        for waiting, reason in sorted(found.waiting.items()):
-            log.info("hour %s is left to a later run: %s", waiting, reason)
-        if found.later:
-            log.info("%s more hours are left to the next run", found.later)
-    return hours
-
-
 def main(words: list[str]) -> int:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(prog="build_hours", description=__doc__)
-    parser.add_argument("--hour", type=arguments.hour, help="an hour of UTC, like 2026-11-23T09")
-    parser.add_argument(
-        "--touched", action="store_true", help="every ended hour that is ready and not published as bronze has it"
+    parser = argparse.ArgumentParser(
+        prog="build_hours", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--hour", type=arguments.hour, help="an hour of UTC, like 2026-11-23T09")
+    parser.add_argument("--touched", action="store_true", help="every ended hour that is ready and not published so")
+    parser.add_argument("--first", type=arguments.hour, help="first hour of a range that bronze holds rows of")
+    parser.add_argument("--last", type=arguments.hour, help="its last hour")
+    parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False, help="say which, build none")
     parser.add_argument("--run-id", default=f"manual-{uuid.uuid4().hex[:8]}", help="who asks; in ops.published_hours")
     given = parser.parse_args(words)
-    if given.hour is None and not given.touched:
-        parser.error("expected --hour, --touched or both; e.g. --hour 2026-11-23T09")
+    if (given.first is None) != (given.last is None):
+        parser.error("expected --first and --last together")
+    wish = Wish(hour=given.hour, first=given.first, last=given.last, touched=given.touched)
+    if wish.is_empty:
+        parser.error("expected --hour, --touched or a range; e.g. --hour 2026-11-23T09")
+    if (newest := wish.newest) is not None and newest.end > SystemClock().now():
+        parser.error(f"expected hours of the past, found {newest}, which is not over")
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return run(load(), given.hour, given.run_id, touched=given.touched)
+    return run(load(), wish, given.run_id, is_dry=given.dry_run)
 
 
 if __name__ == "__main__":

@@ -136,10 +136,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for pr
         total = sum(part.memory_mib or 0 for part in found.components)
         table.add_row("", "", "", f"{total:,.0f}", "together")
         console.print(table)
-        if found.database.get("incidents"):
-            console.print(
-                f"\n{found.database['incidents']} open incidents: SELECT * FROM ops.incidents", style="yellow"
-            )
+        for complaint in found.database.get("complaints", ()):
+            line = "{subject}: {message} (docs/runbooks/{runbook}.md)".format(**complaint)
+            console.print(line, style="yellow", markup=False)
     raise typer.Exit(0 if found.is_running else 1)
 
 

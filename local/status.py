@@ -132,8 +132,9 @@ def database_figures(settings: Settings) -> dict[str, Any]:
             totals = dict(cursor.fetchone() or {})
             cursor.execute("SELECT pg_database_size(current_database()) AS bytes")
             size = dict(cursor.fetchone() or {})
-            cursor.execute("SELECT count(*) AS incidents FROM ops.incidents WHERE closed_at IS NULL")
-            return {**totals, **size, **dict(cursor.fetchone() or {}), "progress": progress}
+            cursor.execute("SELECT runbook, subject, message FROM ops.complaints() ORDER BY 1, 2")
+            complaints = [dict(row) for row in cursor.fetchall()]
+            return {**totals, **size, "complaints": complaints, "progress": progress}
     except psycopg2.Error as problem:
         return {"problem": str(problem).strip().splitlines()[0]}
     finally:

@@ -415,3 +415,44 @@ AS $$
         )
     END
 $$;
+
+-- What somebody should look at now: the runbook's name (docs/runbooks/), what it is about, and what was found.
+CREATE OR REPLACE FUNCTION ops.complaints()
+RETURNS TABLE (runbook text, subject text, message text)
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT
+        'stream_silent',
+        q.query,
+        CASE
+            WHEN p.query IS NULL THEN 'has never reported'
+            ELSE format('is %s and last reported %s ago', p.state, date_trunc('second', now() - p.updated_at))
+        END
+    FROM unnest(ARRAY['speed', 'lake']) AS q (query)
+    LEFT JOIN ops.stream_progress AS p ON p.query = q.query
+    WHERE p.query IS NULL OR p.updated_at < now() - interval '1 minute'
+    UNION ALL
+    SELECT 'stream_behind', p.query, format('is %s s and %s records behind Kafka', round(p.seconds_behind), p.lag)
+    FROM ops.stream_progress AS p
+    WHERE p.query IN ('speed', 'lake')
+        AND p.updated_at >= now() - interval '1 minute'
+        AND p.seconds_behind > CASE p.query WHEN 'speed' THEN 60 ELSE 300 END
+    UNION ALL
+    SELECT 'source_silent', 'speed', format('the newest event is from %s', date_trunc('second', p.newest_event_at))
+    FROM ops.stream_progress AS p
+    WHERE p.query = 'speed' AND p.newest_event_at < now() - interval '15 minutes' AND p.seconds_behind < 60
+    UNION ALL
+    SELECT
+        'hour_overdue',
+        to_char(e.hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24'),
+        COALESCE('waits: ' || ops.hour_waits_for(e.hour), 'is ready and not published')
+    FROM ops.hour_ends AS e
+    WHERE e.recorded_at < now() - interval '1 hour'
+        AND e.hour >= now() - interval '2 days'
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS h WHERE h.hour = e.hour)
+        AND EXISTS (SELECT FROM ops.stream_outcomes AS o WHERE o.event_hour = e.hour)
+    UNION ALL
+    SELECT i.kind, i.subject, i.message FROM ops.incidents AS i WHERE i.closed_at IS NULL
+$$;

@@ -55,7 +55,7 @@ GRANT USAGE ON SCHEMA batch, speed, ops TO wikiweir_batch;
 GRANT SELECT ON speed.wikis TO wikiweir_batch;
 GRANT SELECT ON ALL TABLES IN SCHEMA ops TO wikiweir_batch;
 GRANT INSERT, UPDATE, DELETE ON ops.published_hours TO wikiweir_batch;
-GRANT INSERT, DELETE ON ops.hour_outcomes, ops.reconciliation TO wikiweir_batch;
+GRANT INSERT, DELETE ON ops.hour_outcomes, ops.reconciliation, ops.quality_results TO wikiweir_batch;
 GRANT INSERT, UPDATE ON ops.incidents TO wikiweir_batch;
 GRANT EXECUTE ON FUNCTION ops.bind_instance, batch.ensure_partitions TO wikiweir_batch;
 
@@ -64,4 +64,8 @@ GRANT USAGE ON SCHEMA serving, ops TO wikiweir_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA serving, ops TO wikiweir_reader;
 
 -- what everybody may ask, because it reads with the caller's own rights
-GRANT EXECUTE ON FUNCTION ops.last_offsets, ops.hour_waits_for TO wikiweir_stream, wikiweir_batch, wikiweir_reader;
+GRANT EXECUTE ON FUNCTION
+    ops.last_offsets,
+    ops.hour_waits_for,
+    ops.complaints
+TO wikiweir_stream, wikiweir_batch, wikiweir_reader;

@@ -24,13 +24,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
-    """What a rollup groups by. `in_key=False`: decided by the other dimensions, shown beside them."""
+    """What a rollup groups by. `in_key=False`: decided by the other dimensions, shown beside them.
+
+    `values`: the only ones there are, where they are few.
+    """
 
     name: str
     pg: PgType
     label: str
     help: str
     in_key: bool = True
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,11 @@ NAMESPACE = Dimension(
     name="namespace", pg="integer", label="Namespace", help="MediaWiki namespace number; -100 if absent."
 )
 USER_CLASS = Dimension(
-    name="user_class", pg="text", label="User class", help="bot, registered, temporary, anonymous or hidden."
+    name="user_class",
+    pg="text",
+    label="User class",
+    help="bot, registered, temporary, anonymous or hidden.",
+    values=("bot", "registered", "temporary", "anonymous", "hidden"),
 )
 USER_KEY = Dimension(
     name="user_key",
@@ -119,6 +127,11 @@ SIZE_BUCKET = Dimension(
     pg="text",
     label="Size of change",
     help="Sign and decade of the bytes changed: 0, +1, +10 … +100k, -1 … -100k; `unknown` without a length.",
+    values=(
+        "0",
+        "unknown",
+        *(f"{sign}{decade}" for sign in "+-" for decade in ("1", "10", "100", "1k", "10k", "100k")),
+    ),
 )
 
 

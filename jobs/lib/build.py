@@ -1,4 +1,4 @@
-"""One hour, from its rows in bronze to its rows in `batch.*`: clean, aggregate, publish, reconcile.
+"""One hour, from its rows in bronze to its rows in `batch.*`: clean, aggregate, check, publish, reconcile.
 
 Its only input in time is the hour; running it again gives the same rows. The surprising thing: everything a run builds
 is read from one pinned version of bronze, so its hours agree about which copy of an id is the first.
@@ -20,8 +20,9 @@ from jobs.lib.copying import for_copy
 from jobs.lib.left import left_to_batch
 from jobs.lib.offsets import Offsets
 from jobs.lib.publish import REWRITTEN, Accounting, Source, publish
+from jobs.lib.quality import check
 from jobs.lib.reconcile import DIFFER, reconcile
-from jobs.lib.snapshot import Snapshot
+from jobs.lib.snapshot import Held, Snapshot
 from wikiweir.clock import Clock
 from wikiweir.hours import Hour
 from wikiweir.rollups import ROLLUPS, Rollup
@@ -40,6 +41,8 @@ class HourBuilder:
     clock: Clock
     bronze: Snapshot
     end_offsets: Offsets
+    held: Mapping[Hour, Held]
+    """What the pinned version holds of each hour."""
     _steps: dict[str, float] = field(default_factory=dict)
 
     def build(self, hour: Hour) -> None:
@@ -57,6 +60,8 @@ class HourBuilder:
                 left_tables = {} if left is None else _tables(left)
         finally:
             records.unpersist()
+        with self._step("checked"):
+            check(self.connection, source, tables, accounting, self.held[hour].rows if hour in self.held else 0)
         with self._step("published"):
             version = publish(self.connection, source, tables, accounting)
         with self._step("reconciled"):

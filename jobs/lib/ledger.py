@@ -86,11 +86,22 @@ def record_gaps(cursor: Cursor, query: str, generation: int | None, gaps: tuple[
     )
 
 
-def open_incident(cursor: Cursor, kind: str, subject: str, message: str, details: Mapping[str, Any]) -> None:
-    """Tell the operator; nothing waits for an answer."""
+def open_incident(
+    cursor: Cursor, kind: str, subject: str, message: str, details: Mapping[str, Any], *, is_over: bool = False
+) -> None:
+    """Tell the operator; `is_over`: it has mended itself and is only put on record."""
     cursor.execute(
-        "INSERT INTO ops.incidents (kind, subject, message, details) VALUES (%s, %s, %s, %s)",
-        (kind, subject, message, Json(dict(details))),
+        "INSERT INTO ops.incidents (kind, subject, message, details, closed_at)"
+        " VALUES (%s, %s, %s, %s, CASE WHEN %s THEN now() END)",
+        (kind, subject, message, Json(dict(details)), is_over),
+    )
+
+
+def close_incidents(cursor: Cursor, kind: str, subject: str) -> None:
+    """What was wrong with the subject is over."""
+    cursor.execute(
+        "UPDATE ops.incidents SET closed_at = now() WHERE kind = %s AND subject = %s AND closed_at IS NULL",
+        (kind, subject),
     )
 
 

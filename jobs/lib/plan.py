@@ -1,11 +1,11 @@
-"""Which hours a batch run builds: every ended one that bronze holds more of than is published.
+"""Which hours a batch run builds: those it is asked for, and ended ones that bronze holds more of than is published.
 
 Nobody guesses how far late events reach back: `ops.hour_outcomes` accounts for every row that an hour was built from,
 so an hour with more rows than that has got some since. An hour whose layers could not be judged yet is built again too.
-An hour that still waits for a query is left to the next run.
+A touched hour that still waits for a query is left to the next run; one that is asked for is built as it is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,36 +14,78 @@ from psycopg2.extensions import cursor as Cursor
 from jobs.lib.snapshot import Held
 from wikiweir.hours import Hour
 
+AT_MOST = 48
+"""Touched hours of one run; a longer catch-up goes on in the next one."""
+
 _ACCOUNTED = "SELECT o.hour, sum(o.records)::bigint FROM ops.hour_outcomes AS o GROUP BY o.hour"
 _PENDING = "SELECT DISTINCT r.hour FROM ops.reconciliation AS r WHERE r.verdict = 'pending'"
 _WAITING = "SELECT h, ops.hour_waits_for(h) FROM unnest(%s::timestamptz[]) AS h"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a run is asked for."""
+
+    hour: Hour | None = None
+    first: Hour | None = None
+    last: Hour | None = None
+    touched: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self.hour is None and self.first is None and not self.touched
+
+    @property
+    def newest(self) -> Hour | None:
+        """The newest hour asked for by name."""
+        return max((hour for hour in (self.hour, self.last) if hour is not None), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Newest first, because that is what people look at first."""
+    """What a run builds: the hour it is about, then newest first, because that is what people look at first."""
 
     hours: tuple[Hour, ...]
     waiting: Mapping[Hour, str]
     """Hours that have ended and are not ready, with what they wait for."""
     later: int
     """Hours beyond the limit, for the next run."""
+    accounted: Mapping[Hour, int]
+    """Rows that each published hour was built from."""
 
 
-def plan(cursor: Cursor, held: Mapping[Hour, Held], now: datetime, *, at_most: int) -> Plan:
-    """Look at every ended hour of bronze."""
-    accounted, pending = _accounted(cursor), _pending(cursor)
-    touched = sorted(
+def plan(cursor: Cursor, held: Mapping[Hour, Held], wish: Wish, now: datetime, *, at_most: int = AT_MOST) -> Plan:
+    """Look at every hour of bronze. The hour asked for is built unless nobody has ever had a row of it."""
+    accounted = _accounted(cursor)
+    asked = [wish.hour] if wish.hour is not None and (wish.hour in held or wish.hour in accounted) else []
+    asked += sorted(_in_range(held, wish), reverse=True)
+    touched, waiting = _touched(cursor, held, accounted, now) if wish.touched else ([], {})
+    hours = tuple(dict.fromkeys([*asked, *touched[:at_most]]))
+    left = {hour: reason for hour, reason in waiting.items() if hour not in asked}
+    return Plan(hours, left, max(0, len(touched) - at_most), accounted)
+
+
+def _in_range(held: Mapping[Hour, Held], wish: Wish) -> list[Hour]:
+    first, last = wish.first, wish.last
+    return [] if first is None or last is None else [hour for hour in held if first <= hour <= last]
+
+
+def _touched(
+    cursor: Cursor, held: Mapping[Hour, Held], accounted: Mapping[Hour, int], now: datetime
+) -> tuple[list[Hour], Mapping[Hour, str]]:
+    """The touched hours that are ready, newest first; and those that wait, with what for."""
+    pending = _pending(cursor)
+    found = sorted(
         (
             hour
-            for hour, found in held.items()
-            if hour.end <= now and (found.rows > accounted.get(hour, 0) or hour in pending)
+            for hour, holds in held.items()
+            if hour.end <= now and (holds.rows > accounted.get(hour, 0) or hour in pending)
         ),
         reverse=True,
     )
-    waiting = _waiting(cursor, touched)
-    ready = [hour for hour in touched if hour not in waiting]
-    return Plan(tuple(ready[:at_most]), waiting, max(0, len(ready) - at_most))
+    cursor.execute(_WAITING, ([hour.start for hour in found],))
+    waiting = {Hour.of(hour): reason for hour, reason in cursor.fetchall() if reason is not None}
+    return [hour for hour in found if hour not in waiting], waiting
 
 
 def _accounted(cursor: Cursor) -> Mapping[Hour, int]:
@@ -54,8 +96,3 @@ def _accounted(cursor: Cursor) -> Mapping[Hour, int]:
 def _pending(cursor: Cursor) -> set[Hour]:
     cursor.execute(_PENDING)
     return {Hour.of(hour) for (hour,) in cursor.fetchall()}
-
-
-def _waiting(cursor: Cursor, hours: Iterable[Hour]) -> Mapping[Hour, str]:
-    cursor.execute(_WAITING, ([hour.start for hour in hours],))
-    return {Hour.of(hour): reason for hour, reason in cursor.fetchall() if reason is not None}

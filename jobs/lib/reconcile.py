@@ -23,6 +23,7 @@ from jobs.lib.publish import Source
 from wikiweir.rollups import ROLLUPS, Rollup
 
 EQUAL, PENDING, EXPLAINED, DIFFER = "equal", "pending", "explained", "differ"
+WORSE = (EQUAL, EXPLAINED, PENDING, DIFFER)
 INCIDENT = "layers_differ"
 RECORDS = "records"
 LIVE = "SELECT g.generation FROM ops.generations AS g WHERE g.state = 'live'"
@@ -38,34 +39,36 @@ class Sums:
     batch: Decimal
     keys_differing: int
 
+    @property
+    def of(self) -> tuple[str, str]:
+        return self.rollup, self.metric
+
 
 def reconcile(connection: Connection, source: Source, left: Mapping[str, pa.Table]) -> str:
-    """Judge the hour that was published from `source`; its verdict.
+    """Judge the hour that was published from `source`; the worst verdict of its metrics.
 
     `left`: rollup -> what the speed layer left to the batch of this hour, as minute rows.
     """
     with transaction(connection) as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        _stage(cursor, left)
         ledger_at = _ledger_offsets(cursor)
         records = _records(cursor, source)
-        found = [sums for rollup in ROLLUPS for sums in _compare(cursor, rollup, source, with_left=False)]
-        verdict = EQUAL
-        if any(sums.keys_differing for sums in found):
-            verdict = _verdict(cursor, source, records, ledger_at)
-            if verdict == DIFFER and any(rows.num_rows for rows in left.values()):
-                with_left = (sums for rollup in ROLLUPS for sums in _compare(cursor, rollup, source, with_left=True))
-                verdict = DIFFER if any(sums.keys_differing for sums in with_left) else EXPLAINED
-        _write(cursor, source, [*found, records], verdict, ledger_at)
-        _tell(cursor, source, verdict, found)
-    return verdict
+        found = _compare(cursor, source, with_left=False)
+        differing = [sums.of for sums in found if sums.keys_differing]
+        verdicts = dict.fromkeys(differing, _verdict(cursor, source, records, ledger_at)) if differing else {}
+        if DIFFER in verdicts.values() and any(rows.num_rows for rows in left.values()):
+            _stage(cursor, left)
+            made_up_for = {sums.of for sums in _compare(cursor, source, with_left=True) if not sums.keys_differing}
+            verdicts |= dict.fromkeys(made_up_for & verdicts.keys(), EXPLAINED)
+        _write(cursor, source, [*found, records], verdicts, ledger_at)
+        _tell(cursor, source, [sums for sums in found if verdicts.get(sums.of) == DIFFER])
+    return max(verdicts.values(), key=WORSE.index, default=EQUAL)
 
 
 def _verdict(cursor: Cursor, source: Source, records: Sums, ledger_at: Offsets) -> str:
     """What values that differ mean: an error where both took in the same, or where what was ahead must have met."""
-    if records.speed == records.batch:
-        return DIFFER
-    if records.speed < records.batch:
+    if records.speed <= records.batch:
+        # past bronze's end the speed layer has all that bronze has: as many are the same ones, fewer are too few
         return DIFFER if offsets.covers(ledger_at, source.end_offsets) else PENDING
     cursor.execute(
         "SELECT r.speed, r.ledger_offsets FROM ops.reconciliation AS r WHERE r.hour = %s AND r.rollup = %s",
@@ -102,12 +105,15 @@ def _stage(cursor: Cursor, left: Mapping[str, pa.Table]) -> None:
     copy(cursor, {f"pg_temp.left_{name}": rows for name, rows in left.items() if rows.num_rows})
 
 
-def _compare(cursor: Cursor, rollup: Rollup, source: Source, *, with_left: bool) -> list[Sums]:
-    cursor.execute(_comparison(rollup, with_left=with_left), {"start": source.hour.start, "end": source.hour.end})
-    row = cursor.fetchone() or ()
-    return [
-        Sums(rollup.name, metric.name, *row[3 * place : 3 * place + 3]) for place, metric in enumerate(rollup.additive)
-    ]
+def _compare(cursor: Cursor, source: Source, *, with_left: bool) -> list[Sums]:
+    """Every metric of every rollup."""
+    found = []
+    for rollup in ROLLUPS:
+        cursor.execute(_comparison(rollup, with_left=with_left), {"start": source.hour.start, "end": source.hour.end})
+        row = cursor.fetchone() or ()
+        for place, metric in enumerate(rollup.additive):
+            found.append(Sums(rollup.name, metric.name, *row[3 * place : 3 * place + 3]))
+    return found
 
 
 def _comparison(rollup: Rollup, *, with_left: bool) -> str:
@@ -131,7 +137,9 @@ def _comparison(rollup: Rollup, *, with_left: bool) -> str:
     )
 
 
-def _write(cursor: Cursor, source: Source, found: list[Sums], verdict: str, ledger_at: Offsets) -> None:
+def _write(
+    cursor: Cursor, source: Source, found: list[Sums], verdicts: Mapping[tuple[str, str], str], ledger_at: Offsets
+) -> None:
     cursor.execute("DELETE FROM ops.reconciliation WHERE hour = %s", (source.hour.start,))
     cursor.executemany(
         "INSERT INTO ops.reconciliation"
@@ -139,22 +147,19 @@ def _write(cursor: Cursor, source: Source, found: list[Sums], verdict: str, ledg
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
         [
             (
-                source.hour.start, sums.rollup, sums.metric, sums.speed, sums.batch, sums.keys_differing,
-                verdict if sums.keys_differing else EQUAL, Json(offsets.to_json(ledger_at)), source.run_id,
+                source.hour.start, *sums.of, sums.speed, sums.batch, sums.keys_differing,
+                verdicts.get(sums.of, EQUAL), Json(offsets.to_json(ledger_at)), source.run_id,
             )
             for sums in found
         ],
     )  # fmt: skip
 
 
-def _tell(cursor: Cursor, source: Source, verdict: str, found: list[Sums]) -> None:
+def _tell(cursor: Cursor, source: Source, wrong: list[Sums]) -> None:
     """An incident that is open as long as the layers differ."""
     subject = str(source.hour)
-    cursor.execute(
-        "UPDATE ops.incidents SET closed_at = now() WHERE kind = %s AND subject = %s AND closed_at IS NULL",
-        (INCIDENT, subject),
-    )
-    if verdict == DIFFER:
-        wrong = {f"{sums.rollup}.{sums.metric}": sums.keys_differing for sums in found if sums.keys_differing}
+    ledger.close_incidents(cursor, INCIDENT, subject)
+    if wrong:
+        keys = {".".join(sums.of): sums.keys_differing for sums in wrong}
         message = f"both layers took in hour {subject}, and their numbers differ; the batch layer's are served"
-        ledger.open_incident(cursor, INCIDENT, subject, message, {"keys differing": wrong, "run": source.run_id})
+        ledger.open_incident(cursor, INCIDENT, subject, message, {"keys differing": keys, "run": source.run_id})

@@ -124,7 +124,14 @@ class Reporter:
             while self._incidents:
                 incident = self._incidents[0]
                 cursor.execute("BEGIN")
-                ledger.open_incident(cursor, incident.kind, incident.query, incident.message, incident.details)
+                ledger.open_incident(
+                    cursor,
+                    incident.kind,
+                    incident.query,
+                    incident.message,
+                    incident.details,
+                    is_over=not incident.gaps,
+                )
                 ledger.record_gaps(cursor, incident.query, None, incident.gaps)
                 cursor.execute("COMMIT")
                 self._incidents.popleft()

@@ -170,7 +170,7 @@ class SpeedQuery:
             "ledger": offsets.to_json(last.end_offsets),
             "start": offsets.to_json(start.offsets),
         }
-        ledger.open_incident(cursor, "checkpoint_retired", self.name, reason, details)
+        ledger.open_incident(cursor, "checkpoint_retired", self.name, reason, details, is_over=not start.gaps)
         ledger.record_gaps(cursor, self.name, last.generation, start.gaps)
         checkpoints.retire(self._store, self._folder(last.generation), last.checkpoint_id, self.clock.now_ms())
 

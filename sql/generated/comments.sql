@@ -399,3 +399,14 @@ COMMENT ON COLUMN ops.reconciliation.verdict IS 'equal; pending: one layer has s
 COMMENT ON COLUMN ops.reconciliation.ledger_offsets IS 'How far the speed layer was, per Kafka partition.';
 COMMENT ON COLUMN ops.reconciliation.run_id IS 'Run that judged.';
 COMMENT ON COLUMN ops.reconciliation.judged_at IS 'When.';
+
+COMMENT ON TABLE ops.quality_results IS 'What Great Expectations found of each hour before it was published; an hour with a critical failure was not.';
+COMMENT ON COLUMN ops.quality_results.run_id IS 'Run that asked.';
+COMMENT ON COLUMN ops.quality_results.hour IS 'Start of the hour.';
+COMMENT ON COLUMN ops.quality_results.suite IS 'A rollup, or laws (what holds between the rollups), or volume (against the same hour of past weeks).';
+COMMENT ON COLUMN ops.quality_results.expectation IS 'Great Expectations'' name of it, with the columns it is about.';
+COMMENT ON COLUMN ops.quality_results.severity IS 'critical: a failure keeps the hour from being published; warning: it is reported.';
+COMMENT ON COLUMN ops.quality_results.success IS 'Whether it held.';
+COMMENT ON COLUMN ops.quality_results.observed IS 'What was found: counts, and examples of rows that failed.';
+COMMENT ON COLUMN ops.quality_results.description IS 'The law in words, where it is one.';
+COMMENT ON COLUMN ops.quality_results.judged_at IS 'When.';

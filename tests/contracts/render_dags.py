@@ -31,7 +31,8 @@ def told(task: Any) -> dict[str, Any]:
     }
     if hasattr(task, "application"):
         pulled = SimpleNamespace(xcom_pull=lambda task_ids: HOUR)
-        task.render_template_fields({"ti": pulled, "run_id": "scheduled__2026-11-23T10", "params": {}})
+        params = {"first": HOUR, "last": HOUR, "dry_run": True}
+        task.render_template_fields({"ti": pulled, "run_id": "scheduled__2026-11-23T10", "params": params})
         command = task._get_hook()._build_spark_submit_command(task.application)
         shown["command"] = [part.replace(str(PROJECT), "/project") for part in command]
     return shown

@@ -9,8 +9,8 @@ from tests.conftest import Postgres
 ROLLUPS = ("activity", "edit_sizes", "page_activity", "user_activity")
 EVERY_OPS_TABLE = (
     "generations", "hour_ends", "hour_outcomes", "incidents", "instance", "partition_rules", "published_hours",
-    "reconciliation", "repeatable_files", "schema_version", "seen_partitions", "stream_batches", "stream_gaps",
-    "stream_outcomes", "stream_owner", "stream_progress",
+    "quality_results", "reconciliation", "repeatable_files", "schema_version", "seen_partitions", "stream_batches",
+    "stream_gaps", "stream_outcomes", "stream_owner", "stream_progress",
 )  # fmt: skip
 VIEWS = (
     *ROLLUPS, "dim_wiki", "event_type_counts", "namespace_edit_counts", "recent_changes", "recent_user_activity",
@@ -28,10 +28,11 @@ BATCH = (
     {f"batch.{name}": "SIUD" for name in ROLLUPS}
     | {f"speed.{name}": "S" for name in (*ROLLUPS, "wikis", "seen", "recent_changes")}
     | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
-    | {"ops.published_hours": "SIUD", "ops.hour_outcomes": "SID", "ops.reconciliation": "SID", "ops.incidents": "SIU"}
+    | {"ops.published_hours": "SIUD", "ops.incidents": "SIU"}
+    | {f"ops.{name}": "SID" for name in ("hour_outcomes", "reconciliation", "quality_results")}
 )
 READER = {f"serving.{name}": "S" for name in VIEWS} | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
-READ_BY_ALL = {"ops.hour_waits_for", "ops.last_offsets"}
+READ_BY_ALL = {"ops.complaints", "ops.hour_waits_for", "ops.last_offsets"}
 """These only read what their caller may read."""
 FUNCTIONS = {
     "stream": READ_BY_ALL | {

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobs.lib.plan import plan
+from jobs.lib.plan import Wish, plan
 from jobs.lib.snapshot import Held
 from wikiweir.hours import Hour
 
+TOUCHED = Wish(touched=True)
 NOW = datetime(2026, 11, 23, 12, 20, tzinfo=UTC)
 
 
@@ -39,9 +40,10 @@ def planned(
     waiting: dict[Hour, str],
     *,
     pending: tuple[Hour, ...] = (),
+    wish: Wish = TOUCHED,
     at_most: int = 9,
 ) -> Any:
-    return plan(Answers(accounted, waiting, pending), held, NOW, at_most=at_most)  # type: ignore[arg-type]
+    return plan(Answers(accounted, waiting, pending), held, wish, NOW, at_most=at_most)  # type: ignore[arg-type]
 
 
 def test_hours_with_more_rows_than_are_accounted_for_newest_first() -> None:
@@ -75,3 +77,20 @@ def test_a_catch_up_goes_on_in_the_next_run() -> None:
     found = planned({hour(n): Held(1, 1) for n in range(10)}, {}, {}, at_most=3)
     assert found.hours == (hour(9), hour(8), hour(7))
     assert found.later == 7
+
+
+def test_the_hour_asked_for_comes_first_and_does_not_wait() -> None:
+    held = {hour(n): Held(rows=5, files=1) for n in (8, 9)}
+    found = planned(held, {}, {hour(8): "the lake"}, wish=Wish(hour=hour(8), touched=True))
+    assert (found.hours, found.waiting) == ((hour(8), hour(9)), {})
+    assert planned(held, {hour(8): 5}, {}, wish=Wish(hour=hour(8))).hours == (hour(8),), "though nothing has changed"
+
+
+def test_an_hour_that_nobody_had_a_row_of_is_not_published() -> None:
+    assert planned({}, {}, {}, wish=Wish(hour=hour(8))).hours == ()
+    assert planned({}, {hour(8): 5}, {}, wish=Wish(hour=hour(8))).hours == (hour(8),), "it had some"
+
+
+def test_a_range_is_what_the_lake_holds_of_it() -> None:
+    held = {hour(n): Held(rows=5, files=1) for n in (5, 7, 8, 9)}
+    assert planned(held, {hour(8): 5}, {}, wish=Wish(first=hour(6), last=hour(8))).hours == (hour(8), hour(7))

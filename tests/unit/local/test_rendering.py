@@ -1,13 +1,14 @@
 """Rendered configuration: loopback only, no secret in it, and the one exit code that ends the stream for good."""
 
 import configparser
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from local import airflow, kafka, postgres, source, spark, supervision
 from local import instance as instances
-from local import kafka, postgres, source, spark, supervision
 from local.instance import Instance
 from local.source import Wish
 from local.supervision import ProgramSpec
@@ -106,6 +107,38 @@ def test_spark_binds_to_loopback_and_has_its_jars_on_the_class_path() -> None:
     assert lines["spark.driver.extraClassPath"] == "/invented/a.jar:/invented/b.jar"
     assert lines["spark.ui.enabled"] == "false"
     assert lines["spark.driver.memory"] == Settings().spark_driver_memory
+
+
+def test_airflow_listens_on_loopback_asks_for_a_password_and_keeps_its_keys_to_itself(instance: Instance) -> None:
+    settings = load()
+    airflow.write_files(instance, settings)
+    folder = airflow.Layout(instance).folder
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    conf = configparser.RawConfigParser()
+    conf.read(folder / "airflow.cfg", encoding="utf-8")
+    assert conf["api"]["host"] == "127.0.0.1"
+    assert conf["api"]["expose_config"] == "False"
+    assert "simple_auth_manager_all_admins" not in conf["core"]
+    assert conf["core"]["simple_auth_manager_users"] == f"{airflow.USER}:admin"
+    assert conf["database"]["sql_alchemy_conn"].startswith("postgresql+psycopg2://wikiweir_airflow:")
+    keys = {conf["core"]["fernet_key"], conf["api"]["secret_key"], conf["api_auth"]["jwt_secret"]}
+    assert len(keys) == 3
+    assert keys <= set(instance.secrets.values())
+    same_everywhere = (airflow.DEFINITIONS / "airflow.cfg").read_text(encoding="utf-8")
+    assert not [secret for secret in instance.secrets.values() if secret in same_everywhere]
+    connections = json.loads((folder / "connections.json").read_text(encoding="utf-8"))
+    assert connections["wikiweir_spark"]["host"] == settings.spark_master
+    assert connections["wikiweir_postgres"]["login"] == "wikiweir_reader", "DAGs look, jobs write"
+
+
+def test_the_spark_connection_follows_the_setting(instance: Instance) -> None:
+    elsewhere = load().model_copy(update={"spark_master": "spark://master.example:7077"})
+    assert json.loads(airflow.render_connections(elsewhere))["wikiweir_spark"]["host"] == "spark://master.example:7077"
+
+
+def test_airflow_serves_no_logs_of_its_own() -> None:
+    assert "--skip-serve-logs" in airflow.command("scheduler")
+    assert "--skip-serve-logs" in airflow.command("triggerer")
 
 
 def test_a_program_needs_no_more_than_name_and_command(instance: Instance) -> None:

@@ -1,0 +1,122 @@
+"""The suites: one for each rollup, made from its declaration, and the laws that hold between them, by hand.
+
+A critical expectation that fails keeps the hour from being published, a warning is reported. The surprising thing: the
+laws are columns of a frame with one row, so that each is an expectation like any other and has a line of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import great_expectations.expectations as gxe
+import pandas as pd
+from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
+
+from wikiweir.rollups import ACTIVITY, EDIT_SIZES, PAGE_ACTIVITY, USER_ACTIVITY, Rollup
+
+CRITICAL, WARNING = FailureSeverity.CRITICAL, FailureSeverity.WARNING
+MINUTES = (0, 59)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A frame, and what is expected of it."""
+
+    name: str
+    frame: pd.DataFrame
+    expectations: Sequence[Expectation]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """How many facts the same hour of past weeks had: least and most; none while there are too few."""
+
+    least: int
+    most: int
+
+
+def of_rollup(rollup: Rollup, rows: pd.DataFrame) -> Suite:
+    """Keys, nulls, ranges and sets of a rollup's minute rows; `minute`: minutes since the start of the hour."""
+    key = ["minute", *(column for column in rollup.key if column != "window_start")]
+    made: list[Expectation] = [
+        gxe.ExpectCompoundColumnsToBeUnique(column_list=key, severity=CRITICAL),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="minute", min_value=MINUTES[0], max_value=MINUTES[1], severity=CRITICAL
+        ),
+    ]
+    for dimension in rollup.dimensions:
+        made.append(gxe.ExpectColumnValuesToNotBeNull(column=dimension.name, severity=CRITICAL))
+        if dimension.values:
+            values = list(dimension.values)
+            made.append(gxe.ExpectColumnValuesToBeInSet(column=dimension.name, value_set=values, severity=CRITICAL))
+    for metric in rollup.additive:
+        made.append(gxe.ExpectColumnValuesToNotBeNull(column=metric.name, severity=CRITICAL))
+        if metric.lowest is not None:
+            made.append(
+                gxe.ExpectColumnValuesToBeBetween(column=metric.name, min_value=metric.lowest, severity=CRITICAL)
+            )
+    names = {metric.name for metric in rollup.additive}
+    for part in ("new_pages", "minor_edits", "unpatrolled_edits", "reverts"):
+        if {"edits", part} <= names:
+            made.append(
+                gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+                    column_A="edits", column_B=part, or_equal=True, severity=CRITICAL
+                )
+            )
+    return Suite(rollup.name, rows, made)
+
+
+LAWS = (
+    ("bronze_rows", "accounted", "every row that bronze holds of the hour is accounted for"),
+    ("facts", "events", "each fact is one event"),
+    ("edits", "edits_by_size", "edits by wiki and type are the edits by size"),
+    ("edits", "edits_by_user", "edits by wiki and type are the edits by user"),
+    ("edits", "edits_by_page", "edits by wiki and type are the edits by page"),
+    ("edits", "edits_by_class", "bot edits and those of all other classes are the edits"),
+    ("bytes_added", "bytes_added_by_page", "bytes added are the same by page"),
+    ("bytes_removed", "bytes_removed_by_user", "bytes removed are the same by user"),
+    ("edits_by_categorize", "none", "categorize is never an edit"),
+)
+"""Column, the column it must equal, and the law in words."""
+
+
+def of_laws(rollups: Mapping[str, pd.DataFrame], accounting: Mapping[tuple[str, str], int], bronze_rows: int) -> Suite:
+    """What holds between the rollups of an hour and its accounting."""
+    activity = rollups[ACTIVITY.name]
+    bots = int(rollups[EDIT_SIZES.name].query("user_class == 'bot'")["edits"].sum())
+    people = int(activity.query("user_class != 'bot'")["edits"].sum())
+    sums = {
+        "bronze_rows": bronze_rows,
+        "accounted": sum(accounting.values()),
+        "facts": accounting.get(("fact", ""), 0),
+        "events": activity["events"].sum(),
+        "edits": activity["edits"].sum(),
+        "edits_by_size": rollups[EDIT_SIZES.name]["edits"].sum(),
+        "edits_by_user": rollups[USER_ACTIVITY.name]["edits"].sum(),
+        "edits_by_page": rollups[PAGE_ACTIVITY.name]["edits"].sum(),
+        "edits_by_class": bots + people,
+        "bytes_added": activity["bytes_added"].sum(),
+        "bytes_added_by_page": rollups[PAGE_ACTIVITY.name]["bytes_added"].sum(),
+        "bytes_removed": activity["bytes_removed"].sum(),
+        "bytes_removed_by_user": rollups[USER_ACTIVITY.name]["bytes_removed"].sum(),
+        "edits_by_categorize": activity.query("type == 'categorize'")["edits"].sum(),
+        "none": 0,
+    }
+    frame = pd.DataFrame({name: [int(value)] for name, value in sums.items()})
+    made: list[Expectation] = [
+        gxe.ExpectColumnPairValuesToBeEqual(column_A=left, column_B=right, description=law, severity=CRITICAL)
+        for left, right, law in LAWS
+    ]
+    return Suite("laws", frame, made)
+
+
+def of_volume(facts: int, band: Band | None) -> Suite:
+    """Whether an hour has about as many facts as the same hour of past weeks; nothing is expected without a band."""
+    made: list[Expectation] = []
+    if band is not None:
+        made.append(
+            gxe.ExpectColumnValuesToBeBetween(
+                column="facts", min_value=band.least, max_value=band.most, severity=WARNING
+            )
+        )
+    return Suite("volume", pd.DataFrame({"facts": [facts]}), made)

@@ -1,0 +1,159 @@
+"""The gate before an hour is published, with Great Expectations and PostgreSQL: what passes, blocks, warns."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from jobs.lib.publish import Source, publish
+from jobs.lib.quality import HourBlockedError, check
+from tests.conftest import Postgres
+from wikiweir.hours import Hour
+from wikiweir.rollups import ROLLUPS
+
+_numbers = iter(range(1000))
+ZEROS = bytes(16)
+
+
+@pytest.fixture
+def batch(postgres: Postgres) -> Iterator[Connection]:
+    with closing(postgres.connect("batch")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def source() -> Source:
+    """An hour of its own."""
+    hour = Hour(datetime(2026, 5, 1, tzinfo=UTC) + timedelta(hours=next(_numbers)))
+    return Source(hour=hour, bronze_version=1, end_offsets={0: 1}, run_id="test")
+
+
+def tables(source: Source, **changes: dict[str, Any]) -> dict[str, pa.Table]:
+    """Two edits of a bot in one minute and a categorization, as each rollup has them; `changes`: rollup -> values."""
+    minute = source.hour.start + timedelta(minutes=7)
+    sums = {"edits": 2, "new_pages": 1, "bytes_added": 30, "bytes_removed": 4, "reverts": 0}
+    edits = {"wiki": "enwiki", "type": "edit", "namespace": 0, "user_class": "bot", "events": 2, **sums}
+    quiet = dict.fromkeys(sums, 0)
+    categorize = {"wiki": "enwiki", "type": "categorize", "namespace": 14, "user_class": "bot", "events": 1, **quiet}
+    nobody = {"minor_edits": 0, "unpatrolled_edits": 0}
+    page = {"wiki": "enwiki", "namespace": 0, "title": "Meadow", **sums, "last_edit_at": minute}
+    del page["new_pages"]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "activity": [{**edits, **nobody, **changes.get("activity", {})}, {**categorize, **nobody}],
+        "user_activity": [
+            {"wiki": "enwiki", "user_key": ZEROS, "user_name": "Heron", "user_class": "bot", **sums,
+             **changes.get("user_activity", {})}
+        ],
+        "page_activity": [{**page, **changes.get("page_activity", {})}],
+        "edit_sizes": [
+            {"wiki": "enwiki", "user_class": "bot", "size_bucket": "+10", "edits": 2, **changes.get("edit_sizes", {})}
+        ],
+    }  # fmt: skip
+    types = {"text": pa.string(), "bigint": pa.int64(), "integer": pa.int32(), "uuid": pa.binary(16)}
+    instant = pa.timestamp("us", "UTC")
+    found = {}
+    for rollup in ROLLUPS:
+        declared = [*rollup.dimensions, *rollup.additive]
+        schema = [("window_start", instant), *((each.name, types.get(each.pg, instant)) for each in declared)]
+        starts = [{"window_start": minute, **row} for row in rows[rollup.name]]
+        found[rollup.name] = pa.Table.from_pylist(starts, schema=pa.schema(schema))
+    return found
+
+
+ACCOUNTING = {("fact", ""): 3, ("duplicate", ""): 1}
+ROWS = 4
+
+
+def results(batch: Connection, source: Source, which: str = "NOT success") -> list[tuple[str, str, str]]:
+    with batch.cursor() as cursor:
+        columns = "SELECT suite, severity, expectation FROM ops.quality_results"
+        cursor.execute(f"{columns} WHERE hour = %s AND {which} ORDER BY 1", (source.hour.start,))
+        return [(suite, severity, expectation) for suite, severity, expectation in cursor.fetchall()]
+
+
+def open_incidents(batch: Connection, source: Source) -> list[dict[str, Any]]:
+    with batch.cursor() as cursor:
+        cursor.execute(
+            "SELECT details FROM ops.incidents WHERE kind = 'hour_blocked' AND subject = %s AND closed_at IS NULL",
+            (str(source.hour),),
+        )
+        return [details for (details,) in cursor.fetchall()]
+
+
+def test_a_good_hour_passes_and_every_expectation_has_a_row(batch: Connection, source: Source) -> None:
+    found = check(batch, source, tables(source), ACCOUNTING, ROWS)
+    assert [verdict for verdict in found if not verdict.success] == []
+    assert len(results(batch, source, "success")) == len(found) > 50
+    assert {suite for suite, _, _ in results(batch, source, "true")} == {*(r.name for r in ROLLUPS), "laws"}
+    check(batch, source, tables(source), ACCOUNTING, ROWS)
+    assert len(results(batch, source, "true")) == len(found), "the same run leaves its results once"
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"edit_sizes": {"user_class": "robot"}}, "expect_column_values_to_be_in_set(user_class)"),
+        ({"page_activity": {"reverts": -1}}, "expect_column_values_to_be_between(reverts)"),
+        ({"user_activity": {"user_name": None}}, "expect_column_values_to_not_be_null(user_name)"),
+        ({"activity": {"new_pages": 3}}, "expect_column_pair_values_a_to_be_greater_than_b(edits, new_pages)"),
+        ({"edit_sizes": {"edits": 1}}, "expect_column_pair_values_to_be_equal(edits, edits_by_size)"),
+        (
+            {"page_activity": {"bytes_added": 29}},
+            "expect_column_pair_values_to_be_equal(bytes_added, bytes_added_by_page)",
+        ),
+        ({"activity": {"type": "categorize"}}, "expect_column_pair_values_to_be_equal(edits_by_categorize, none)"),
+        ({"activity": {"events": 7}}, "expect_column_pair_values_to_be_equal(facts, events)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_blocks_the_hour(
+    batch: Connection, source: Source, changes: dict[str, Any], failed: str
+) -> None:
+    with pytest.raises(HourBlockedError, match=r"docs/runbooks/hour_blocked\.md"):
+        check(batch, source, tables(source, **changes), ACCOUNTING, ROWS)
+    assert failed in [expectation for _, _, expectation in results(batch, source)]
+    [details] = open_incidents(batch, source)
+    assert any(failed in law for law in details["failed"])
+
+
+def test_a_row_twice_a_row_of_another_hour_and_a_row_unaccounted_for_block(batch: Connection, source: Source) -> None:
+    twice = tables(source)
+    twice["edit_sizes"] = pa.concat_tables([twice["edit_sizes"]] * 2)
+    later = Source(hour=Hour(source.hour.end), bronze_version=1, end_offsets={0: 1}, run_id="test")
+    strayed = {**tables(source), "page_activity": tables(later)["page_activity"]}
+    for rows, bronze_rows, failed in (
+        (twice, ROWS, "expect_compound_columns_to_be_unique(minute, wiki, user_class, size_bucket)"),
+        (strayed, ROWS, "expect_column_values_to_be_between(minute)"),
+        (tables(source), ROWS + 1, "expect_column_pair_values_to_be_equal(bronze_rows, accounted)"),
+    ):
+        with pytest.raises(HourBlockedError):
+            check(batch, source, rows, ACCOUNTING, bronze_rows)
+        assert failed in [expectation for _, _, expectation in results(batch, source)]
+
+
+def test_the_incident_is_over_when_the_hour_passes(batch: Connection, source: Source) -> None:
+    for _ in range(2):
+        with pytest.raises(HourBlockedError):
+            check(batch, source, tables(source, edit_sizes={"edits": 1}), ACCOUNTING, ROWS)
+        assert len(open_incidents(batch, source)) == 1, "one, however often it is tried"
+    check(batch, source, tables(source), ACCOUNTING, ROWS)
+    assert open_incidents(batch, source) == []
+
+
+def test_an_unusual_volume_warns_once_there_are_enough_weeks(batch: Connection, source: Source) -> None:
+    for weeks in range(1, 5):
+        check(batch, source, tables(source), ACCOUNTING, ROWS)
+        assert not [found for found in results(batch, source, "true") if found[0] == "volume"], "too few weeks"
+        past = Hour(source.hour.start - weeks * timedelta(days=7))
+        of_past = Source(hour=past, bronze_version=1, end_offsets={0: 1}, run_id="test")
+        publish(batch, of_past, tables(of_past), {("fact", ""): 100})
+    check(batch, source, tables(source), ACCOUNTING, ROWS)
+    assert results(batch, source) == [("volume", "warning", "expect_column_values_to_be_between(facts)")]
+
+
+def test_an_empty_hour_passes(batch: Connection, source: Source) -> None:
+    empty = {name: rows.slice(0, 0) for name, rows in tables(source).items()}
+    assert all(verdict.success for verdict in check(batch, source, empty, {}, 0))
