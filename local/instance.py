@@ -141,7 +141,7 @@ def _new_secrets() -> dict[str, str]:
     made = {f"WIKIWEIR_POSTGRES_{role.upper()}_PASSWORD": secrets.token_urlsafe(24) for role in PASSWORD_ROLES}
     made[SUPERUSER_PASSWORD] = secrets.token_urlsafe(24)
     made["WIKIWEIR_USER_KEY_SECRET"] = secrets.token_urlsafe(32)
-    made[AIRFLOW_PASSWORD] = secrets.token_urlsafe(12)
+    made[AIRFLOW_PASSWORD] = secrets.token_urlsafe(24)
     made[AIRFLOW_DATABASE_PASSWORD] = secrets.token_urlsafe(24)
     made[AIRFLOW_FERNET_KEY] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     made[AIRFLOW_SESSION_KEY] = secrets.token_urlsafe(32)

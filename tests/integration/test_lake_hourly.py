@@ -16,16 +16,15 @@ import psycopg2
 import pytest
 import requests
 
-from local import instance as instances
 from local.airflow import Layout
 from local.airflow_api import Client
 from local.instance import Instance
 from tests.integration import evidence
 from tests.integration.parts import wait_for
-from tests.integration.weir import Weir
+from tests.integration.weir import Weir, settings_of
 from tests.oracle.compare import compare_hour
 from wikiweir.hours import Hour
-from wikiweir.settings import Settings, load
+from wikiweir.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +41,7 @@ def weir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
 
 @pytest.fixture
 def settings(weir: Weir, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    for name in instances.from_outside():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WIKIWEIR_HOME", str(weir.home))
-    return load()
+    return settings_of(weir, monkeypatch)
 
 
 @pytest.fixture

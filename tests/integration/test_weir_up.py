@@ -13,13 +13,12 @@ import psutil
 import psycopg2
 import pytest
 
-from local import instance as instances
 from local.instance import Instance
 from local.processes import wait_until
 from local.supervision import START_ORDER
-from tests.integration.weir import Weir
+from tests.integration.weir import Weir, settings_of
 from wikiweir.clock import SystemClock
-from wikiweir.settings import PROJECT, Settings, load
+from wikiweir.settings import PROJECT, Settings
 
 CLOCK = SystemClock()
 PARTS = set(START_ORDER)
@@ -39,10 +38,7 @@ def weir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
 
 @pytest.fixture
 def settings(weir: Weir, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    for name in instances.from_outside():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WIKIWEIR_HOME", str(weir.home))
-    return load()
+    return settings_of(weir, monkeypatch)
 
 
 def processes(weir: Weir) -> list[psutil.Process]:

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from local import instance as instances
 from local import toolchain
-from wikiweir.settings import PROJECT
+from wikiweir.settings import PROJECT, Settings, load
 
 TOOLCHAIN = toolchain.root()
 
@@ -29,3 +32,11 @@ class Weir:
     def status(self) -> dict[str, dict[str, Any]]:
         """Name -> component, as `status --json` has it."""
         return {part["name"]: part for part in json.loads(self("status", "--json").stdout)["components"]}
+
+
+def settings_of(weir: Weir, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings that programs of the instance read."""
+    for name in instances.from_outside():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WIKIWEIR_HOME", str(weir.home))
+    return load()

@@ -22,8 +22,8 @@ def test_secrets_are_in_a_file_of_mode_0600_and_all_different(instance: Instance
     instances.create(instance)
     assert stat.S_IMODE(instance.secrets_file.stat().st_mode) == 0o600
     secrets = instance.secrets
-    generated = [value for name, value in secrets.items() if name.endswith(("PASSWORD", "SECRET"))]
-    assert len(generated) == len(set(generated)) == 6
+    generated = [value for name, value in secrets.items() if name.endswith(("PASSWORD", "SECRET", "KEY"))]
+    assert len(generated) == len(set(generated)) == 11
     assert all(len(value) >= 32 for value in generated)
     assert not set(secrets) & set(instance.values), "a secret must not stand in instance.env"
 
@@ -44,6 +44,21 @@ def test_a_second_start_changes_nothing(instance: Instance) -> None:
     before = instance.values, instance.secrets
     instances.create(instance)
     assert (instance.values, instance.secrets) == before
+
+
+def test_an_instance_of_an_earlier_version_gets_what_it_lacks_and_keeps_the_rest(instance: Instance) -> None:
+    instances.create(instance)
+    values, secrets = instance.values, instance.secrets
+    later = {name for name in (*values, *secrets) if "AIRFLOW" in name}
+    assert len(later) > 3
+    for file, found, mode in ((instance.settings_file, values, 0o644), (instance.secrets_file, secrets, 0o600)):
+        instances.write_env(file, {name: value for name, value in found.items() if name not in later}, mode=mode)
+    instances.create(instance)
+    assert instance.values.keys() == values.keys()
+    assert instance.secrets.keys() == secrets.keys()
+    assert values.items() - instance.values.items() <= {(name, values.get(name)) for name in later}
+    assert {name for name, value in secrets.items() if instance.secrets[name] != value} == later & secrets.keys()
+    assert stat.S_IMODE(instance.secrets_file.stat().st_mode) == 0o600
 
 
 def test_programs_that_run_elsewhere_are_not_ours(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
