@@ -85,8 +85,10 @@ def trigger(client: Client, hour: Hour) -> str:
 
 
 def assert_hour_exact(settings: Settings, hour: Hour, folder: Path) -> None:
+    # late events keep coming: the hour is exact for what bronze held when it was built
+    [(ends,)] = query(settings, "SELECT end_offsets FROM ops.published_hours WHERE hour = %s", hour.start)
     records = evidence.read_topic(settings.kafka_bootstrap, settings.events_topic)
-    evidence.run_oracle(settings, records, folder)
+    evidence.run_oracle(settings, [one for one in records if one.offset < ends[str(one.partition)]], folder)
     found = compare_hour(folder, settings.postgres_dsn("owner"), hour.start)
     assert sum(table.rows for table in found) > 1000
     assert not [table for table in found if not table.is_none], "\n".join(map(str, found))
