@@ -5,10 +5,8 @@ from datetime import timedelta
 from airflow.sdk import Param, dag
 
 from dags.support.assets import PUBLISHED_HOURS
-from dags.support.defaults import DEFAULT_ARGS, START
+from dags.support.defaults import DEFAULT_ARGS, HOUR_PATTERN, START
 from dags.support.spark import spark_job
-
-HOUR = r"^\d{4}-\d{2}-\d{2}T\d{2}$"
 
 
 @dag(
@@ -19,8 +17,10 @@ HOUR = r"^\d{4}-\d{2}-\d{2}T\d{2}$"
     default_args=DEFAULT_ARGS,
     tags=["batch", "lake"],
     params={
-        "first": Param(type="string", pattern=HOUR, title="First hour (UTC)", description="E.g. 2026-11-23T00."),
-        "last": Param(type="string", pattern=HOUR, title="Last hour (UTC)", description="Included."),
+        "first": Param(
+            type="string", pattern=HOUR_PATTERN, title="First hour (UTC)", description="E.g. 2026-11-23T00."
+        ),
+        "last": Param(type="string", pattern=HOUR_PATTERN, title="Last hour (UTC)", description="Included."),
         "dry_run": Param(True, type="boolean", title="Only say what would be built"),
     },
 )

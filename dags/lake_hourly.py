@@ -5,7 +5,7 @@ from datetime import timedelta
 from airflow.sdk import CronDataIntervalTimetable, Param, dag
 
 from dags.support.assets import PUBLISHED_HOURS
-from dags.support.defaults import DEFAULT_ARGS, START
+from dags.support.defaults import DEFAULT_ARGS, HOUR_PATTERN, START
 from dags.support.readiness import WaitForHour
 from dags.support.spark import spark_job
 
@@ -21,12 +21,11 @@ from dags.support.spark import spark_job
         "hour": Param(
             None,
             type=["null", "string"],
-            pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}$",
+            pattern=HOUR_PATTERN,
             title="Hour (UTC)",
             description="Build this hour, e.g. 2026-11-23T09, also if nothing has changed. Empty: the run's own hour.",
         ),
     },
-    render_template_as_native_obj=False,
 )
 def lake_hourly() -> None:
     """### Close the hour

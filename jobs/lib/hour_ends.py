@@ -72,7 +72,3 @@ class CursorTopic:
                     if record.key == self._key and record.value:
                         self._newest = Cursor.decode(record.value)
         return self._newest
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._consumer.close()
