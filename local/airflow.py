@@ -137,8 +137,10 @@ def environment(instance: Instance, settings: Settings) -> dict[str, str]:
 
 def command(program: str) -> list[str]:
     """The command line of one of its programs. Their log servers, which listen everywhere, stay off."""
-    quiet = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
-    return [str(binary("airflow")), program, *quiet.get(program, [])]
+    quiet = ["--skip-serve-logs"] if program in {"scheduler", "triggerer"} else []
+    # a scheduler that was killed has left its workers behind
+    first = [str(toolchain.python()), "-m", "local.orphans"] if program == "scheduler" else []
+    return [*first, str(binary("airflow")), program, *quiet]
 
 
 def prepare(instance: Instance, settings: Settings) -> None:

@@ -49,7 +49,7 @@ class Report:
         began = self.clock.monotonic()
         yield
         self.stages[name] = self.clock.monotonic() - began
-        self.say(f"  {name:<34}{self.stages[name]:6.1f} s")
+        self.say(f"  {name:<44}{self.stages[name]:6.1f} s")
 
 
 def free_bytes(instance: Instance) -> int:
@@ -272,9 +272,8 @@ def down(report: Report) -> None:
     if not supervisor.is_running:
         report.say("  nothing runs")
         return
-    states = supervisor.states()
-    for name in STOP_ORDER:
-        if name in states and states[name]["statename"] in {"RUNNING", "STARTING", "BACKOFF"}:
-            with report.stage(f"{name} stopped"):
-                supervisor.stop_program(name)
+    for names in STOP_ORDER:
+        if running := supervisor.running(names):
+            with report.stage(f"{', '.join(running)} stopped"):
+                supervisor.stop_programs(*running)
     supervisor.shutdown()

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 from supervisor import xmlrpc as supervisor_xmlrpc
 
-from local import airflow, kafka, postgres, source, spark, toolchain
+from local import airflow, kafka, orphans, postgres, source, spark, toolchain
 from local.instance import CONTROLLER_PORT, Instance, postgres_layout
 from local.processes import NotReadyError, tail, wait_until
 from wikiweir.clock import Clock, SystemClock
@@ -35,13 +35,31 @@ USAGE_EXIT_CODE = 2
 SOCKET_PATH_BYTES = 100
 """Linux allows 107 and macOS 103, and supervisord makes the socket under a longer name first."""
 
+STOP_SECONDS = 60.0
+"""supervisord kills every program before that."""
+
 START_ORDER = ("postgres", "kafka", "replay", "producer", "stream", *airflow.PROGRAMS)
-STOP_ORDER = (*reversed(airflow.PROGRAMS), "stream", "producer", "replay", "kafka", "postgres")
+STOP_ORDER = (
+    # before the api-server: tasks that end with it report there, and get their next attempt
+    ("scheduler",),
+    ("api-server", "dag-processor", "triggerer"),
+    ("stream",),
+    ("producer",),
+    ("replay",),
+    ("kafka",),
+    ("postgres",),
+)
+"""Those in one pair of brackets end side by side."""
+
+_UP = frozenset({"RUNNING", "STARTING", "BACKOFF"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramSpec:
-    """One supervised program. `stop_seconds`: how long it may take before it is killed."""
+    """One supervised program. `stop_seconds`: how long it may take before it is killed, with its process group.
+
+    `stops_group`: whether its group is asked to stop with it.
+    """
 
     name: str
     command: Sequence[str]
@@ -49,6 +67,7 @@ class ProgramSpec:
     user: str | None = None
     stop_signal: str = "TERM"
     stop_seconds: int = 20
+    stops_group: bool = False
     final_exit_codes: tuple[int, ...] = ()
 
 
@@ -84,7 +103,14 @@ def programs(instance: Instance, settings: Settings) -> list[ProgramSpec]:
     )
     of_airflow = airflow.environment(instance, settings)
     specs += [
-        ProgramSpec(name=name, command=airflow.command(name), environment=of_airflow, stop_seconds=30)
+        ProgramSpec(
+            name=name,
+            command=airflow.command(name),
+            environment=of_airflow,
+            stop_seconds=30,
+            # the scheduler itself would wait for its tasks; a worker that is asked ends the one it runs
+            stops_group=name == "scheduler",
+        )
         for name in airflow.PROGRAMS
     ]
     return specs
@@ -151,6 +177,7 @@ def render(instance: Instance, specs: Sequence[ProgramSpec]) -> str:
             "startretries=1000",
             f"stopsignal={spec.stop_signal}",
             f"stopwaitsecs={spec.stop_seconds}",
+            f"stopasgroup={str(spec.stops_group).lower()}",
             "killasgroup=true",
             "redirect_stderr=true",
             f"stdout_logfile={_escape(instance.logs / (spec.name + '.log'))}",
@@ -224,10 +251,22 @@ class Supervisor:
         if self.states()[name]["statename"] not in {"RUNNING", "STARTING"}:
             self._call("startProcess", name, False)
 
-    def stop_program(self, name: str) -> None:
-        """Stop one program and wait until it has ended."""
-        if self.states()[name]["statename"] in {"RUNNING", "STARTING", "BACKOFF"}:
-            self._call("stopProcess", name, True)
+    def running(self, names: Sequence[str]) -> list[str]:
+        """Those of the programs that run, or would be started again."""
+        states = self.states()
+        return [name for name in names if name in states and states[name]["statename"] in _UP]
+
+    def stop_programs(self, *names: str) -> None:
+        """Stop programs side by side and wait until all have ended."""
+        for name in self.running(names):
+            self._call("stopProcess", name, False)
+
+        def have_ended() -> bool:
+            states = self.states()
+            return not any(states[name]["statename"] in {*_UP, "STOPPING"} for name in names)
+
+        if not wait_until(have_ended, STOP_SECONDS, clock=self.clock):
+            raise NotReadyError(f"{', '.join(names)} did not end within {STOP_SECONDS:.0f} s")
 
     def look(self, name: str, final_exit_codes: tuple[int, ...]) -> tuple[bool, int]:
         """Whether the program has ended for good, and its pid (0 while there is none)."""
@@ -236,16 +275,10 @@ class Supervisor:
         return exited or info["statename"] in {"FATAL", "STOPPED"}, int(info["pid"])
 
     def shutdown(self) -> None:
-        """End supervisord itself and wait until it is gone."""
-        pid = int(self._call("getPID"))
+        """End supervisord itself, wait until it is gone, and leave nothing of its session behind."""
+        leader = psutil.Process(int(self._call("getPID")))
         self._call("shutdown")
-        if not wait_until(lambda: not _exists(pid), 15, clock=self.clock):
-            raise NotReadyError(f"supervisord (pid {pid}) did not end within 15 s")
-
-
-def _exists(pid: int) -> bool:
-    """Whether it still does anything: process 1 of a container may leave the dead lying about."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+        # a program that is asked right after its fork takes the signal for its supervisord's, and is killed later
+        if not wait_until(lambda: not orphans.is_alive(leader), STOP_SECONDS, clock=self.clock):
+            raise NotReadyError(f"supervisord (pid {leader.pid}) did not end within {STOP_SECONDS:.0f} s")
+        orphans.end(orphans.of_session(leader.pid), self.clock)

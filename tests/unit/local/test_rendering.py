@@ -1,6 +1,7 @@
 """Rendered configuration: loopback only, no secret in it, and the one exit code that ends the stream for good."""
 
 import configparser
+import itertools
 import json
 import re
 from pathlib import Path
@@ -46,7 +47,7 @@ def conf(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> configparser.Ra
 def test_every_part_is_supervised_and_none_starts_by_itself(conf: configparser.RawConfigParser) -> None:
     parts = [name.removeprefix("program:") for name in conf.sections() if name.startswith("program:")]
     assert sorted(parts) == sorted(supervision.START_ORDER)
-    assert set(supervision.STOP_ORDER) == set(supervision.START_ORDER)
+    assert sorted(itertools.chain(*supervision.STOP_ORDER)) == sorted(supervision.START_ORDER)
     assert all(conf[f"program:{part}"]["autostart"] == "false" for part in parts)
 
 
@@ -56,6 +57,16 @@ def test_crashes_are_restarted_but_a_fenced_stream_is_not(conf: configparser.Raw
     assert conf["program:producer"]["exitcodes"] == "78"
     for part in ("postgres", "kafka"):
         assert conf[f"program:{part}"]["autorestart"] == "true"
+
+
+def test_tasks_end_with_the_scheduler_and_while_the_api_server_still_listens(
+    conf: configparser.RawConfigParser,
+) -> None:
+    asked_as_group = [name for name in conf.sections() if conf[name].get("stopasgroup") == "true"]
+    assert asked_as_group == ["program:scheduler"]
+    stages = {name: stage for stage, names in enumerate(supervision.STOP_ORDER) for name in names}
+    assert stages["scheduler"] < stages["api-server"] < stages["stream"]
+    assert "-m local.orphans " in conf["program:scheduler"]["command"]
 
 
 def test_supervisord_is_reached_by_its_socket_only(conf: configparser.RawConfigParser) -> None:
