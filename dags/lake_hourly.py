@@ -34,9 +34,11 @@ def lake_hourly() -> None:
 
     1. **wait_until_ready** waits (deferred: it holds no slot) until the producer has read past the end of the hour and
        both the speed query and the lake query have taken in what Kafka held then. Its log says what it waits for.
-    2. **build_hours** compacts the hour in the lake, reads it from one pinned version, counts each event once, and
-       replaces the hour in `batch.*` in one transaction. `serving.*` shows it from then on with `layer = 'batch'`.
-       It also builds every *other* ended hour that got events since it was published, so late events need nobody.
+    2. **build_hours** compacts the hour in the lake, reads it from one pinned version, counts each event once, has
+       Great Expectations judge the result, puts it into silver and gold, and replaces the hour in `batch.*` in one
+       transaction. `serving.*` shows it from then on with `layer = 'batch'`. Then it holds it against the speed layer.
+       It also builds every *other* ended hour that got events since it was published, so late events need nobody; and
+       at last each day whose hours have changed. Its log has the seconds and figures of every step.
 
     **By hand:** trigger it with an hour to build that one; clear a run to build its hour again. Any number of times, in
     any order, also two at once: the tables come out equal.

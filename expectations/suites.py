@@ -12,10 +12,20 @@ import pandas as pd
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from wikiweir.rollups import ACTIVITY, EDIT_SIZES, PAGE_ACTIVITY, USER_ACTIVITY, Rollup
+from wikiweir.rollups import ACTIVITY, EDIT_SIZES, PAGE_ACTIVITY, USER_ACTIVITY, Grain, Rollup
 
 CRITICAL, WARNING = FailureSeverity.CRITICAL, FailureSeverity.WARNING
-MINUTES = (0, 59)
+WINDOWS: Mapping[Grain, int] = {"minute": 60, "hour": 1, "day": 1}
+"""How many windows of a grain its hour (or day) has."""
+
+PARTS_OF_EDITS = ("new_pages", "minor_edits", "unpatrolled_edits", "reverts", "editors", "pages")
+"""Metrics that count some of the edits, or things that each edit has one of."""
+
+REJECTS_SHARE, REJECTS_FEW = 0.05, 20
+"""An hour of which more is rejected than this part, and than this many, has something new in it."""
+
+PARTS = " of its parts"
+Sums = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +45,13 @@ class Band:
     most: int
 
 
-def of_rollup(rollup: Rollup, rows: pd.DataFrame) -> Suite:
-    """Keys, nulls, ranges and sets of a rollup's minute rows; `minute`: minutes since the start of the hour."""
-    key = ["minute", *(column for column in rollup.key if column != "window_start")]
+def of_rollup(rollup: Rollup, grain: Grain, rows: pd.DataFrame) -> Suite:
+    """Keys, nulls, ranges and sets of a rollup's rows of a grain; `window`: which of its period's windows, from 0."""
+    key = ["window", *(column for column in rollup.key if column != "window_start")]
     made: list[Expectation] = [
         gxe.ExpectCompoundColumnsToBeUnique(column_list=key, severity=CRITICAL),
         gxe.ExpectColumnValuesToBeBetween(
-            column="minute", min_value=MINUTES[0], max_value=MINUTES[1], severity=CRITICAL
+            column="window", min_value=0, max_value=WINDOWS[grain] - 1, severity=CRITICAL
         ),
     ]
     for dimension in rollup.dimensions:
@@ -49,21 +59,40 @@ def of_rollup(rollup: Rollup, rows: pd.DataFrame) -> Suite:
         if dimension.values:
             values = list(dimension.values)
             made.append(gxe.ExpectColumnValuesToBeInSet(column=dimension.name, value_set=values, severity=CRITICAL))
-    for metric in rollup.additive:
+    for metric in rollup.measured(grain):
         made.append(gxe.ExpectColumnValuesToNotBeNull(column=metric.name, severity=CRITICAL))
         if metric.lowest is not None:
             made.append(
                 gxe.ExpectColumnValuesToBeBetween(column=metric.name, min_value=metric.lowest, severity=CRITICAL)
             )
-    names = {metric.name for metric in rollup.additive}
-    for part in ("new_pages", "minor_edits", "unpatrolled_edits", "reverts"):
+    names = {metric.name for metric in rollup.measured(grain)}
+    for part in PARTS_OF_EDITS:
         if {"edits", part} <= names:
             made.append(
                 gxe.ExpectColumnPairValuesAToBeGreaterThanB(
                     column_A="edits", column_B=part, or_equal=True, severity=CRITICAL
                 )
             )
-    return Suite(rollup.name, rows, made)
+    return Suite(rollup.table(grain), rows, made)
+
+
+def of_totals(name: str, parts: Sums, whole: Sums) -> Suite:
+    """A coarser grain's sums are those of the finer one it is made of."""
+    frame = pd.DataFrame({f"{of}{suffix}": [sums[of]] for suffix, sums in ((PARTS, parts), ("", whole)) for of in sums})
+    made: list[Expectation] = [
+        gxe.ExpectColumnPairValuesToBeEqual(column_A=of, column_B=f"{of}{PARTS}", severity=CRITICAL) for of in whole
+    ]
+    return Suite(name, frame, made)
+
+
+def sums(rows: Mapping[Rollup, pd.DataFrame]) -> dict[str, int]:
+    """`rollup.metric` -> its sum over the rows, of every metric that adds up."""
+    return {
+        f"{rollup.name}.{metric.name}": int(frame[metric.name].sum())
+        for rollup, frame in rows.items()
+        for metric in rollup.additive
+        if metric.merge == "sum"
+    }
 
 
 LAWS = (
@@ -81,11 +110,11 @@ LAWS = (
 
 
 def of_laws(rollups: Mapping[str, pd.DataFrame], accounting: Mapping[tuple[str, str], int], bronze_rows: int) -> Suite:
-    """What holds between the rollups of an hour and its accounting."""
+    """What holds between the minute rows of an hour's rollups and its accounting."""
     activity = rollups[ACTIVITY.name]
     bots = int(rollups[EDIT_SIZES.name].query("user_class == 'bot'")["edits"].sum())
     people = int(activity.query("user_class != 'bot'")["edits"].sum())
-    sums = {
+    found: dict[str, float] = {
         "bronze_rows": bronze_rows,
         "accounted": sum(accounting.values()),
         "facts": accounting.get(("fact", ""), 0),
@@ -102,11 +131,22 @@ def of_laws(rollups: Mapping[str, pd.DataFrame], accounting: Mapping[tuple[str, 
         "edits_by_categorize": activity.query("type == 'categorize'")["edits"].sum(),
         "none": 0,
     }
-    frame = pd.DataFrame({name: [int(value)] for name, value in sums.items()})
+    rejected = sum(records for (outcome, _), records in accounting.items() if outcome == "rejected")
+    found |= {"rejected": rejected, "rejects_allowed": max(REJECTS_FEW, REJECTS_SHARE * bronze_rows)}
+    frame = pd.DataFrame({name: [int(value)] for name, value in found.items()})
     made: list[Expectation] = [
         gxe.ExpectColumnPairValuesToBeEqual(column_A=left, column_B=right, description=law, severity=CRITICAL)
         for left, right, law in LAWS
     ]
+    made.append(
+        gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+            column_A="rejects_allowed",
+            column_B="rejected",
+            or_equal=True,
+            description="few records are rejected; those that are stand in the lake's quarantine, with their reason",
+            severity=CRITICAL,
+        )
+    )
     return Suite("laws", frame, made)
 
 

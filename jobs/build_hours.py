@@ -1,4 +1,4 @@
-"""spark-submit application: hours from bronze, exact, published to `batch.*` in place of the speed layer's numbers.
+"""spark-submit application: hours from bronze, exact, published in place of the live numbers; and their days.
 
     ./weir submit build_hours --hour 2026-11-23T09                          that hour, ready or not
     ./weir submit build_hours --touched                                     hours with rows that are not published yet
@@ -12,7 +12,8 @@ import argparse
 import logging
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import psycopg2
 from pyspark.errors import PySparkException
@@ -21,21 +22,24 @@ from pyspark.sql import SparkSession
 from jobs.lib import arguments, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.build import HourBuilder
-from jobs.lib.lake import bronze_path
+from jobs.lib.build_day import DayBuilder
 from jobs.lib.owner import RefusedError, bind_instance
 from jobs.lib.plan import Plan, Wish, plan
 from jobs.lib.postgres import connect
-from jobs.lib.publish import NewerPublishedError
-from jobs.lib.quality import HourBlockedError
+from jobs.lib.publish import NewerPublishedError, stale_days
+from jobs.lib.quality import BlockedError
 from jobs.lib.session import session
 from jobs.lib.snapshot import Held
+from jobs.lib.tables import BRONZE
 from wikiweir.clock import Clock, SystemClock
-from wikiweir.hours import Hour
+from wikiweir.hours import Day, Hour
 from wikiweir.settings import Settings, load
 
 log = logging.getLogger("build_hours")
 
 ALL_PUBLISHED, SOME_FAILED = 0, 1
+
+T = TypeVar("T", Hour, Day)
 
 
 def compact_each(spark: SparkSession, path: str, hours: Sequence[Hour], held: Mapping[Hour, Held]) -> None:
@@ -46,24 +50,22 @@ def compact_each(spark: SparkSession, path: str, hours: Sequence[Hour], held: Ma
             log.info("hour %s: %s rows compacted from %s files", hour, held[hour].rows, held[hour].files)
 
 
-def build_each(builder: HourBuilder, hours: Sequence[Hour]) -> int:
-    """Build hour after hour; the exit code."""
+def build_each(build: Callable[[T], None], what: str, periods: Sequence[T]) -> list[str]:
+    """Build one after the other; those that were not published, and why."""
     failed = []
-    for number, hour in enumerate(hours, 1):
-        log.info("hour %s (%s of %s)", hour, number, len(hours))
+    for number, period in enumerate(periods, 1):
+        log.info("%s %s (%s of %s)", what, period, number, len(periods))
         try:
-            builder.build(hour)
+            build(period)
         except NewerPublishedError as superseded:
             log.info("%s", superseded)
-        except HourBlockedError as blocked:
+        except BlockedError as blocked:
             log.error("%s", blocked)
-            failed.append(f"{hour} (blocked)")
+            failed.append(f"{what} {period} (blocked)")
         except (PySparkException, psycopg2.Error) as failure:
-            log.exception("hour %s was not published, its last version keeps being served", hour)
-            failed.append(f"{hour} ({type(failure).__name__})")
-    if failed:
-        log.error("%s of %s hours were not published: %s", len(failed), len(hours), ", ".join(failed))
-    return SOME_FAILED if failed else ALL_PUBLISHED
+            log.exception("%s %s was not published, its last version keeps being served", what, period)
+            failed.append(f"{what} {period} ({type(failure).__name__})")
+    return failed
 
 
 def tell(found: Plan, held: Mapping[Hour, Held]) -> None:
@@ -84,27 +86,34 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
     clock = clock or SystemClock()
     spark = session("wikiweir-build-hours")
     connection = connect(settings.postgres_dsn("batch"), "wikiweir-build-hours")
-    path = bronze_path(settings)
+    path = BRONZE.path(settings)
     try:
         with connection.cursor() as cursor:
             bind_instance(cursor, settings.source_id)
             held = snapshot.held(snapshot.newest(spark, path))
             found = plan(cursor, held, wish, clock.now())
         tell(found, held)
-        if is_dry or not found.hours:
+        if is_dry:
             return ALL_PUBLISHED
-        compact_each(spark, path, found.hours, held)
-        bronze = snapshot.newest(spark, path)
-        builder = HourBuilder(
-            settings=settings,
-            connection=connection,
-            run_id=run_id,
-            clock=clock,
-            bronze=bronze,
-            end_offsets=snapshot.end_offsets(bronze, settings.events_topic),
-            held=snapshot.held(bronze),
-        )
-        return build_each(builder, found.hours)
+        failed = []
+        if found.hours:
+            compact_each(spark, path, found.hours, held)
+            bronze = snapshot.newest(spark, path)
+            hours = HourBuilder(
+                settings=settings,
+                connection=connection,
+                run_id=run_id,
+                clock=clock,
+                bronze=bronze,
+                end_offsets=snapshot.end_offsets(bronze, settings.events_topic),
+                held=snapshot.held(bronze),
+            )
+            failed += build_each(hours.build, "hour", found.hours)
+        days = DayBuilder(spark=spark, settings=settings, connection=connection, run_id=run_id, clock=clock)
+        failed += build_each(days.build, "day", [stale.day for stale in stale_days(connection)])
+        if failed:
+            log.error("%s were not published: %s", len(failed), ", ".join(failed))
+        return SOME_FAILED if failed else ALL_PUBLISHED
     except RefusedError as refusal:
         log.error("%s", refusal)
         return REFUSED

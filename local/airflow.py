@@ -107,6 +107,7 @@ def render_connections(settings: Settings) -> str:
         "postgres_port": settings.postgres_port,
         "postgres_dbname": settings.postgres_dbname,
         "postgres_reader_password": settings.postgres_reader_password.get_secret_value(),
+        "postgres_batch_password": settings.postgres_batch_password.get_secret_value(),
     }
     return Template((DEFINITIONS / "connections.json").read_text(encoding="utf-8")).substitute(values)
 

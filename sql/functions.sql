@@ -3,7 +3,7 @@
 -- `ops` are for these functions only. Every function that anyone else may call is SECURITY DEFINER with a fixed search_path.
 -- Numbers of generations are `integer` here, so that a plain literal 1 finds the function.
 
--- Name of a leaf: activity_g1_20261123, seen_g1_2026112309, batch: activity_20261123.
+-- Name of a leaf: activity_g1_20261123, seen_g1_2026112309, batch: activity_20261123, activity_daily_202611.
 CREATE OR REPLACE FUNCTION ops.leaf_name(table_name text, wanted integer, width text, starts timestamptz)
 RETURNS text
 LANGUAGE sql
@@ -11,7 +11,10 @@ IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT table_name || COALESCE('_g' || wanted, '') || '_'
-        || to_char(starts AT TIME ZONE 'UTC', CASE width WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMMDDHH24' END)
+        || to_char(
+            starts AT TIME ZONE 'UTC',
+            CASE width WHEN 'month' THEN 'YYYYMM' WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMMDDHH24' END
+        )
 $$;
 
 -- Leaves that the instants need and that are not there yet. (`wanted` is NULL for tables without generations.)
@@ -184,6 +187,126 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT ops.ensure_leaves('batch', NULL, windows, '{}', '{}')
+$$;
+
+-- Ranks the pages and editors of a window by its published hours or days, in place of what stood there: the first 100 of
+-- each wiki (scope: its name) and of all together (scope: empty, which no wiki is called). Equal edits go by name, so that
+-- any number of runs gives the same rows. Weeks begin on Monday; weeks and months are added up from days.
+CREATE OR REPLACE FUNCTION batch.rank_tops(wanted_grain text, wanted timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    suffix text := CASE wanted_grain WHEN 'hour' THEN 'hourly' ELSE 'daily' END;
+    ends timestamptz := wanted + ('1 ' || wanted_grain)::interval;
+    complete timestamptz;
+BEGIN
+    IF wanted_grain = 'hour' THEN
+        complete := ends;
+    ELSE
+        SELECT max(d.as_of) INTO complete FROM ops.published_days AS d WHERE d.day >= wanted AND d.day < ends;
+    END IF;
+    DELETE FROM batch.top_pages AS t WHERE t.grain = wanted_grain AND t.window_start = wanted;
+    DELETE FROM batch.top_editors AS t WHERE t.grain = wanted_grain AND t.window_start = wanted;
+    EXECUTE format(
+        $query$
+        WITH page AS (
+            SELECT
+                p.wiki, p.namespace, p.title,
+                sum(p.edits)::bigint AS edits,
+                sum(p.bytes_added)::bigint AS bytes_added,
+                sum(p.bytes_removed)::bigint AS bytes_removed,
+                sum(p.reverts)::bigint AS reverts,
+                max(p.last_edit_at) AS last_edit_at
+            FROM batch.%I AS p
+            WHERE p.window_start >= $2 AND p.window_start < $3
+            GROUP BY p.wiki, p.namespace, p.title
+        ),
+        ranked AS (
+            SELECT
+                page.*,
+                row_number() OVER (PARTITION BY wiki ORDER BY edits DESC, namespace, title COLLATE "C") AS of_wiki,
+                row_number() OVER (ORDER BY edits DESC, wiki COLLATE "C", namespace, title COLLATE "C") AS of_all
+            FROM page
+        )
+        INSERT INTO batch.top_pages
+        SELECT
+            $1, $2, scope.name, scope.place, r.wiki, r.namespace, r.title,
+            r.edits, r.bytes_added, r.bytes_removed, r.reverts, r.last_edit_at, $4
+        FROM ranked AS r
+        CROSS JOIN LATERAL (VALUES (r.wiki, r.of_wiki), ('', r.of_all)) AS scope (name, place)
+        WHERE scope.place <= 100
+        $query$,
+        'page_activity_' || suffix
+    ) USING wanted_grain, wanted, ends, complete;
+    EXECUTE format(
+        $query$
+        WITH editor AS (
+            SELECT
+                scope.name AS scope, u.user_key, u.user_class,
+                max(u.user_name COLLATE "C") AS user_name,
+                sum(u.edits)::bigint AS edits,
+                sum(u.new_pages)::bigint AS new_pages,
+                sum(u.bytes_added)::bigint AS bytes_added,
+                sum(u.bytes_removed)::bigint AS bytes_removed,
+                sum(u.reverts)::bigint AS reverts
+            FROM batch.%I AS u
+            CROSS JOIN LATERAL (VALUES (u.wiki), ('')) AS scope (name)
+            WHERE u.window_start >= $2 AND u.window_start < $3 AND u.user_class <> 'hidden'
+            GROUP BY scope.name, u.user_key, u.user_class
+        ),
+        ranked AS (
+            SELECT
+                editor.*,
+                row_number() OVER (PARTITION BY scope ORDER BY edits DESC, user_key, user_class COLLATE "C") AS place
+            FROM editor
+        )
+        INSERT INTO batch.top_editors
+        SELECT
+            $1, $2, r.scope, r.place, r.user_key, r.user_name, r.user_class,
+            r.edits, r.new_pages, r.bytes_added, r.bytes_removed, r.reverts, $4
+        FROM ranked AS r
+        WHERE r.place <= 100
+        $query$,
+        'user_activity_' || suffix
+    ) USING wanted_grain, wanted, ends, complete;
+END
+$$;
+
+-- Ranks every week and month whose days have changed since it was; returns how many.
+CREATE OR REPLACE FUNCTION batch.rank_periods()
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    period record;
+    ranked integer := 0;
+BEGIN
+    FOR period IN
+        SELECT p.grain, p.starts, p.versions
+        FROM (
+            SELECT g.grain, date_trunc(g.grain, d.day, 'UTC') AS starts, sum(d.version) AS versions
+            FROM ops.published_days AS d
+            CROSS JOIN (VALUES ('week'), ('month')) AS g (grain)
+            GROUP BY 1, 2
+        ) AS p
+        LEFT JOIN ops.ranked_periods AS r ON r.grain = p.grain AND r.window_start = p.starts
+        WHERE r.day_versions IS DISTINCT FROM p.versions
+        ORDER BY p.starts DESC
+    LOOP
+        PERFORM batch.ensure_partitions(ARRAY[period.starts]);
+        PERFORM batch.rank_tops(period.grain, period.starts);
+        INSERT INTO ops.ranked_periods (grain, window_start, day_versions)
+        VALUES (period.grain, period.starts, period.versions)
+        ON CONFLICT (grain, window_start)
+        DO UPDATE SET day_versions = excluded.day_versions, ranked_at = excluded.ranked_at;
+        ranked := ranked + 1;
+    END LOOP;
+    RETURN ranked;
+END
 $$;
 
 -- Drops leaves of `seen` that no id has reached for `keep`, raises the floor to the greatest dropped key hour, returns the floor.

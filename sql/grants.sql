@@ -54,10 +54,16 @@ TO wikiweir_stream;
 GRANT USAGE ON SCHEMA batch, speed, ops TO wikiweir_batch;
 GRANT SELECT ON speed.wikis TO wikiweir_batch;
 GRANT SELECT ON ALL TABLES IN SCHEMA ops TO wikiweir_batch;
-GRANT INSERT, UPDATE, DELETE ON ops.published_hours TO wikiweir_batch;
+GRANT INSERT, UPDATE, DELETE ON ops.published_hours, ops.published_days TO wikiweir_batch;
+GRANT INSERT, UPDATE ON ops.ranked_periods TO wikiweir_batch;
 GRANT INSERT, DELETE ON ops.hour_outcomes, ops.reconciliation, ops.quality_results TO wikiweir_batch;
 GRANT INSERT, UPDATE ON ops.incidents TO wikiweir_batch;
-GRANT EXECUTE ON FUNCTION ops.bind_instance, batch.ensure_partitions TO wikiweir_batch;
+GRANT EXECUTE ON FUNCTION
+    ops.bind_instance,
+    batch.ensure_partitions,
+    batch.rank_tops,
+    batch.rank_periods
+TO wikiweir_batch;
 
 -- readers
 GRANT USAGE ON SCHEMA serving, ops TO wikiweir_reader;

@@ -1,6 +1,6 @@
 -- Views under the names people of this field know, and dim_wiki. Read by dashboards, the API, people.
--- Each sums serving.<rollup>, so published hours are the batch layer's and the others live. "The last 24 hours" are the
--- running UTC hour and the 23 before it: whole hours, so that a view agrees with the hourly numbers.
+-- Those of live numbers sum serving.<rollup>, so published hours are the batch layer's and the others live. "The last 24
+-- hours" are the running UTC hour and the 23 before it: whole hours, so that a view agrees with the hourly numbers.
 
 -- Wikis and where they belong.
 CREATE VIEW serving.dim_wiki AS
@@ -143,3 +143,52 @@ FROM (
     ) AS contributor
 ) AS ranked
 WHERE ranked.place <= 10;
+
+CREATE VIEW serving.editors_hourly AS
+SELECT
+    u.window_start,
+    u.wiki,
+    u.user_class,
+    count(*) AS editors,
+    u.layer
+FROM serving.user_activity_hourly AS u
+WHERE u.user_class <> 'hidden'
+GROUP BY
+    u.window_start,
+    u.wiki,
+    u.user_class,
+    u.layer;
+
+CREATE VIEW serving.top_pages_by_period AS
+SELECT
+    t.grain,
+    t.window_start,
+    t.scope,
+    t.place,
+    t.wiki,
+    t.namespace,
+    t.title,
+    t.edits,
+    t.bytes_added,
+    t.bytes_removed,
+    t.reverts,
+    t.last_edit_at,
+    t.as_of
+FROM batch.top_pages AS t;
+
+CREATE VIEW serving.top_editors_by_period AS
+SELECT
+    t.grain,
+    t.window_start,
+    t.scope,
+    t.place,
+    t.user_key,
+    t.user_name,
+    t.user_class,
+    t.edits,
+    t.new_pages,
+    t.bytes_added,
+    t.bytes_removed,
+    t.reverts,
+    t.as_of
+FROM batch.top_editors AS t;

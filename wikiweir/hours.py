@@ -1,4 +1,4 @@
-"""An hour of UTC, half open: what a batch run is about; written `2026-11-23T09`, as on command lines."""
+"""An hour and a day of UTC, half open: what a batch run is about; written `2026-11-23T09` and `2026-11-23`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,3 +36,22 @@ class Hour:
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%dT%H}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Day:
+    """One day, named by its start (timezone-aware UTC)."""
+
+    start: datetime
+
+    @classmethod
+    def of(cls, instant: datetime) -> "Day":
+        """The day that an instant (timezone-aware) is in."""
+        return cls(instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(days=1)
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d}"

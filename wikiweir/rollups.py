@@ -5,11 +5,17 @@ views, comments and the dictionary are rendered from these declarations or check
 The surprising thing: a `distinct` metric does not add up, so only the batch layer computes it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 PgType = Literal["text", "bigint", "integer", "smallint", "boolean", "uuid", "timestamptz"]
 Merge = Literal["sum", "max", "distinct"]
+Grain = Literal["minute", "hour", "day"]
+
+SUFFIXES: Mapping[Grain, str] = MappingProxyType({"minute": "", "hour": "_hourly", "day": "_daily"})
+"""Of the tables of each grain. The speed layer keeps minutes only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,14 @@ class Rollup:
     def additive(self) -> tuple[Metric, ...]:
         """The metrics the speed layer can keep."""
         return tuple(m for m in self.metrics if m.merge != "distinct")
+
+    def measured(self, grain: Grain) -> tuple[Metric, ...]:
+        """The metrics of its rows of a grain: a `distinct` of minutes would be of no use for anything coarser."""
+        return self.additive if grain == "minute" else self.metrics
+
+    def table(self, grain: Grain) -> str:
+        """Name of its table of a grain."""
+        return f"{self.name}{SUFFIXES[grain]}"
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -4,14 +4,13 @@ The batch layer's way to the same declarations that `jobs.lib.increments` adds u
 the minute grain leaves the `distinct` metrics out, because increments of them could not be added up.
 """
 
-from typing import Literal
-
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from wikiweir.rollups import RECENT_CHANGES, RECENT_CHANGES_WINDOW_HOURS, Rollup
-
-Grain = Literal["minute", "hour", "day"]
+from jobs.lib import sql
+from jobs.lib.copying import for_copy
+from wikiweir.rollups import RECENT_CHANGES, RECENT_CHANGES_WINDOW_HOURS, ROLLUPS, Grain, Rollup
 
 _MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000}
 
@@ -29,13 +28,21 @@ def aggregate(events: DataFrame, rollup: Rollup, grain: Grain = "minute") -> Dat
 
     `events` are facts (`outcome = 'fact'`), each once. Metrics are the additive ones at the minute grain, else all.
     """
-    metrics = rollup.additive if grain == "minute" else rollup.metrics
     dimensions = [dimension.name for dimension in rollup.dimensions]
     return (
         events.where(rollup.where)
         .groupBy(F.expr(f"{window_start(grain)} AS window_start"), *dimensions)
-        .agg(*(F.expr(f"{metric.aggregate} AS {metric.name}") for metric in metrics))
+        .agg(*(F.expr(f"{metric.aggregate} AS {metric.name}") for metric in rollup.measured(grain)))
     )
+
+
+def collected(events: DataFrame, grain: Grain) -> dict[str, pa.Table]:
+    """Table -> its rows of `grain`, of every rollup, in the driver's memory and as PostgreSQL takes them."""
+    found = {}
+    for rollup in ROLLUPS:
+        columns = {"window_start": "window_start"} | for_copy((*rollup.dimensions, *rollup.measured(grain)))
+        found[rollup.table(grain)] = aggregate(events, rollup, grain).selectExpr(*sql.named(columns)).toArrow()
+    return found
 
 
 def recent_changes(events: DataFrame) -> DataFrame:

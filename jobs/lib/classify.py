@@ -5,6 +5,7 @@ drops rows nor knows of duplicates; the caller judges those (no id, duplicate, b
 """
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 
 from pyspark.sql import DataFrame
@@ -191,11 +192,12 @@ def _steps(user_key_secret: bytes, mask_addresses: bool) -> tuple[tuple[str, ...
     )
 
 
-def classify(parsed: DataFrame, *, user_key_secret: bytes, mask_addresses: bool) -> DataFrame:
-    """Add outcome, reason and everything that rollups and `recent_changes` name; columns are `CLASSIFIED`.
+def classify(parsed: DataFrame, *, user_key_secret: bytes, mask_addresses: bool, also: Iterable[str] = ()) -> DataFrame:
+    """Add outcome, reason and everything that rollups and `recent_changes` name; columns are `CLASSIFIED` and `also`.
 
     `user_key_secret` keys the HMAC that stands for a user's true name; `mask_addresses` shows IP addresses as networks.
     """
-    for step in _steps(user_key_secret, mask_addresses):
+    *steps, last = _steps(user_key_secret, mask_addresses)
+    for step in steps:
         parsed = parsed.selectExpr(*step)
-    return parsed
+    return parsed.selectExpr(*last, *also)

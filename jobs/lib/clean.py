@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from jobs.lib.bronze import PARTITION_COLUMN
 from jobs.lib.classify import classify
 from jobs.lib.judging import DUPLICATE
-from jobs.lib.parse import parse
+from jobs.lib.parse import LAKE_ONLY, parse
 from wikiweir.hours import Hour
 
 PLACE = ("topic", "partition", "offset")
@@ -25,7 +25,7 @@ class CleanHour:
     """What bronze holds for an hour."""
 
     records: DataFrame
-    """Each Kafka record once: the columns of `jobs.lib.classify`, outcome and reason final."""
+    """Each Kafka record once: the columns of `jobs.lib.classify` and `LAKE_ONLY`, outcome and reason final."""
     rewritten: int
     """Rows that hold a Kafka record once more: a lake query that lost its log may have appended it again."""
 
@@ -37,7 +37,9 @@ def clean(bronze: DataFrame, hour: Hour, *, user_key_secret: bytes, mask_address
     if rewritten:  # seldom, and then the bytes of every record have to be shuffled
         rows = rows.dropDuplicates(list(PLACE))
     records = rows.selectExpr("raw AS value", "kafka_time AS timestamp", "partition", "offset")
-    classified = classify(parse(records), user_key_secret=user_key_secret, mask_addresses=mask_addresses)
+    classified = classify(
+        parse(records, LAKE_ONLY), user_key_secret=user_key_secret, mask_addresses=mask_addresses, also=LAKE_ONLY
+    )
     judged = (
         classified.join(_first_places(bronze, rows), on=list(IDENTITY), how="left")
         .withColumn("is_later", F.expr("first IS NOT NULL AND struct(partition, offset) <> first"))

@@ -30,6 +30,7 @@ from jobs.lib.keeper import BusyError
 from jobs.lib.offsets import Gap, Offsets
 from jobs.lib.owner import RefusedError
 from jobs.lib.source import kafka_records, wait_for_end
+from jobs.lib.tables import BRONZE, KEPT
 from wikiweir.clock import Clock
 from wikiweir.settings import Settings
 
@@ -39,9 +40,7 @@ ATOMIC_STORES = {"", "file", "hdfs", "viewfs", "abfs", "abfss", "wasb", "wasbs",
 """Schemes whose default log store in Delta lets two writers commit safely. S3's does not."""
 
 PROPERTIES = {
-    # VACUUM's RETAIN is ignored since Delta 4.1; a reader of a pinned version has this long
-    "delta.deletedFileRetentionDuration": "interval 2 days",
-    "delta.logRetentionDuration": "interval 30 days",
+    **KEPT,
     # statistics on long strings cost more than they skip
     "delta.dataSkippingStatsColumns": "partition,offset,kafka_time,key_hour,event_time",
     # compaction belongs to the batch layer, never to the writer that the freshness of bronze hangs on
@@ -55,11 +54,6 @@ KAFKA_SCHEMA = (
     " headers ARRAY<STRUCT<key: STRING, value: BINARY>>"
 )
 """What Spark's Kafka source gives with `includeHeaders`."""
-
-
-def bronze_path(settings: Settings) -> str:
-    """Where the table is."""
-    return f"{settings.lake.rstrip('/')}/bronze"
 
 
 def refuse_unsafe(spark: SparkSession, lake: str) -> None:
@@ -137,7 +131,7 @@ class LakeQuery:
     def __post_init__(self) -> None:
         self._store = HadoopStore(self.spark)
         # As Hadoop spells it: Delta takes file:///x and file:/x for two different places.
-        self._path = self.spark._jvm.org.apache.hadoop.fs.Path(bronze_path(self.settings)).toString()  # type: ignore[union-attr]
+        self._path = self.spark._jvm.org.apache.hadoop.fs.Path(BRONZE.path(self.settings)).toString()  # type: ignore[union-attr]
 
     def live_once(self) -> None:
         """Take the lock, agree on a checkpoint, run Spark's query until it ends; raises what ended it."""

@@ -5,6 +5,9 @@ Spark reads any JSON value into a STRING column (`"user": 12` gives `12`), so te
 looked at a second time.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from pyspark.sql import DataFrame
 
 from jobs.lib import sql
@@ -141,8 +144,19 @@ def identify(records: DataFrame) -> DataFrame:
     )
 
 
-def parse(records: DataFrame) -> DataFrame:
-    """Records of the Kafka source -> `IDENTITY` and the raw fields that `classify` needs, narrow enough to keep."""
+LAKE_ONLY = {
+    "comment": "f.comment",
+    "log_params": "IF(f.log_type IS NULL, NULL, get_json_object(CAST(value AS STRING), '$.log_params'))",
+}
+"""What only the lake's facts have, as SQL: the summary, unmasked, and a log entry's parameters: JSON text, because they
+may be a list, an object, a string or false."""
+
+
+def parse(records: DataFrame, more: Mapping[str, str] = MappingProxyType({})) -> DataFrame:
+    """Records of the Kafka source -> `IDENTITY` and the raw fields that `classify` needs, narrow enough to keep.
+
+    `more`: name -> SQL over the record that was read, for columns beside them.
+    """
     return identify(records).selectExpr(
         *IDENTITY,
         f"{_text('type')} AS type",
@@ -161,4 +175,5 @@ def parse(records: DataFrame) -> DataFrame:
         "f.length.new AS new_length",
         "f.revision.old AS old_revision",
         "f.revision.new AS new_revision",
+        *sql.named(more),
     )

@@ -2,7 +2,8 @@
 
 Nobody guesses how far late events reach back: `ops.hour_outcomes` accounts for every row that an hour was built from,
 so an hour with more rows than that has got some since. An hour whose layers could not be judged yet is built again too.
-A touched hour that still waits for a query is left to the next run; one that is asked for is built as it is.
+A touched hour that still waits for a query is left to the next run, and one that was kept back until there is more of
+it; one that is asked for is built as it is.
 """
 
 from collections.abc import Mapping
@@ -14,11 +15,17 @@ from psycopg2.extensions import cursor as Cursor
 from jobs.lib.snapshot import Held
 from wikiweir.hours import Hour
 
+KEPT_BACK = "it did not pass, and bronze holds no more of it since; docs/runbooks/hour_blocked.md says what to do"
+
 AT_MOST = 48
 """Touched hours of one run; a longer catch-up goes on in the next one."""
 
 _ACCOUNTED = "SELECT o.hour, sum(o.records)::bigint FROM ops.hour_outcomes AS o GROUP BY o.hour"
 _PENDING = "SELECT DISTINCT r.hour FROM ops.reconciliation AS r WHERE r.verdict = 'pending'"
+_BLOCKED = """\
+SELECT i.subject, (i.details ->> 'bronze rows')::bigint
+FROM ops.incidents AS i
+WHERE i.kind = 'hour_blocked' AND i.closed_at IS NULL AND i.details ->> 'bronze rows' IS NOT NULL"""
 _WAITING = "SELECT h, ops.hour_waits_for(h) FROM unnest(%s::timestamptz[]) AS h"
 
 
@@ -85,6 +92,9 @@ def _touched(
     )
     cursor.execute(_WAITING, ([hour.start for hour in found],))
     waiting = {Hour.of(hour): reason for hour, reason in cursor.fetchall() if reason is not None}
+    cursor.execute(_BLOCKED)
+    blocked = {Hour.parse(subject): rows for subject, rows in cursor.fetchall()}
+    waiting |= {hour: KEPT_BACK for hour in found if held[hour].rows == blocked.get(hour)}
     return [hour for hour in found if hour not in waiting], waiting
 
 

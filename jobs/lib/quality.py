@@ -1,11 +1,11 @@
-"""The gate before an hour is published: Great Expectations over its rollups, the laws between them, its volume.
+"""The gate before an hour or a day is published: Great Expectations over its rows, the laws between them, its volume.
 
-What was found stands in `ops.quality_results`, also of an hour that was kept back. The surprising thing: it looks at
+What was found stands in `ops.quality_results`, also of what was kept back. The surprising thing: it looks at
 the very rows that are about to be published, in this process's memory; nothing is staged where a reader could find it.
 """
 
 import logging
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
@@ -18,8 +18,9 @@ from expectations.judge import Verdict, judge
 from expectations.suites import Band
 from jobs.lib import ledger
 from jobs.lib.postgres import transaction
-from jobs.lib.publish import Accounting, Source
-from wikiweir.rollups import ROLLUPS
+from jobs.lib.publish import Accounting, PublishedHours, Source, Tables
+from wikiweir.hours import Day, Hour
+from wikiweir.rollups import ROLLUPS, Grain, Rollup
 
 log = logging.getLogger(__name__)
 
@@ -36,51 +37,102 @@ WHERE o.outcome = 'fact' AND o.hour = ANY (ARRAY(
 ))"""
 
 
-class HourBlockedError(RuntimeError):
-    """A critical expectation failed: nothing of the hour was published."""
+class BlockedError(RuntimeError):
+    """A critical expectation failed: nothing of the hour or day was published."""
 
 
-def check(
-    connection: Connection,
-    source: Source,
-    tables: Mapping[str, pa.Table],
-    accounting: Accounting,
-    bronze_rows: int,
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is judged, and by which run."""
+
+    period: Hour | Day
+    run_id: str
+    rows_in: str
+    """Where in the lake that which it was made of can be found."""
+    bronze_rows: int | None = None
+    """How many rows of bronze an hour was made of: the next run sees by them that nothing has changed."""
+
+    @property
+    def name(self) -> str:
+        return f"{'hour' if isinstance(self.period, Hour) else 'day'} {self.period}"
+
+
+def check_hour(
+    connection: Connection, source: Source, tables: Tables, accounting: Accounting, bronze_rows: int
 ) -> list[Verdict]:
-    """Judge the rows of an hour and write down what was found. Raises `HourBlockedError`."""
-    frames = {rollup.name: _frame(tables[rollup.name], source) for rollup in ROLLUPS}
+    """Judge the minutes and the hour rows of an hour, and write down what was found. Raises `BlockedError`."""
+    minutes, hours = (_frames(tables, source.hour, grain) for grain in ("minute", "hour"))
     with connection.cursor() as cursor:
         band = _band(cursor, source)
     found = judge(
         [
-            *(suites.of_rollup(rollup, frames[rollup.name]) for rollup in ROLLUPS),
-            suites.of_laws(frames, accounting, bronze_rows),
+            *(suites.of_rollup(rollup, "minute", rows) for rollup, rows in minutes.items()),
+            *(suites.of_rollup(rollup, "hour", rows) for rollup, rows in hours.items()),
+            suites.of_laws({rollup.name: rows for rollup, rows in minutes.items()}, accounting, bronze_rows),
+            suites.of_totals("totals", suites.sums(minutes), suites.sums(hours)),
             suites.of_volume(accounting.get(("fact", ""), 0), band),
         ]
     )
+    where = f"bronze version {source.bronze_version}, event_hour {source.hour}"
+    return _settle(connection, Judged(source.hour, source.run_id, where, bronze_rows), found)
+
+
+def check_day(connection: Connection, made_of: PublishedHours, tables: Tables, run_id: str) -> list[Verdict]:
+    """Judge the rows of a day against those of its published hours. Raises `BlockedError`."""
+    days = _frames(tables, made_of.day, "day")
+    with connection.cursor() as cursor:
+        of_hours = _sums_of_hours(cursor, made_of.day)
+    found = judge(
+        [
+            *(suites.of_rollup(rollup, "day", rows) for rollup, rows in days.items()),
+            suites.of_totals("totals_daily", of_hours, suites.sums(days)),
+        ]
+    )
+    where = f"silver/facts, event_hour from {made_of.hours[0]} to {made_of.hours[-1]}"
+    return _settle(connection, Judged(made_of.day, run_id, where), found)
+
+
+def _settle(connection: Connection, judged: Judged, found: list[Verdict]) -> list[Verdict]:
     failed = [verdict for verdict in found if not verdict.success]
     blocking = [verdict for verdict in failed if verdict.blocks]
     for verdict in failed:
         level = logging.ERROR if verdict.blocks else logging.WARNING
-        log.log(level, "hour %s: %s: %s %s", source.hour, verdict.suite, _law(verdict), verdict.observed)
+        log.log(level, "%s: %s: %s %s", judged.name, verdict.suite, _law(verdict), verdict.observed)
     with transaction(connection) as cursor:
-        _write(cursor, source, found)
-        ledger.close_incidents(cursor, INCIDENT, str(source.hour))
+        _write(cursor, judged, found)
+        ledger.close_incidents(cursor, INCIDENT, str(judged.period))
         if blocking:
-            _tell(cursor, source, blocking)
+            _tell(cursor, judged, blocking)
     if blocking:
-        raise HourBlockedError(
-            f"hour {source.hour} is kept back: {len(blocking)} of {len(found)} expectations failed; its last version"
+        raise BlockedError(
+            f"{judged.name} is kept back: {len(blocking)} of {len(found)} expectations failed; its last version"
             f" keeps being served. docs/runbooks/{INCIDENT}.md says what to do"
         )
     return found
 
 
-def _frame(rows: pa.Table, source: Source) -> pd.DataFrame:
+def _frames(tables: Tables, period: Hour | Day, grain: Grain) -> dict[Rollup, pd.DataFrame]:
+    return {rollup: _frame(tables[rollup.table(grain)], period, grain) for rollup in ROLLUPS}
+
+
+def _frame(rows: pa.Table, period: Hour | Day, grain: Grain) -> pd.DataFrame:
     frame: pd.DataFrame = rows.to_pandas()
-    since = frame.pop("window_start") - pd.Timestamp(source.hour.start)
-    frame["minute"] = since.dt.total_seconds() / 60
+    since = frame.pop("window_start") - pd.Timestamp(period.start)
+    frame["window"] = since / pd.Timedelta(1, grain)
     return frame
+
+
+def _sums_of_hours(cursor: Cursor, day: Day) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for rollup in ROLLUPS:
+        names = [metric.name for metric in rollup.additive if metric.merge == "sum"]
+        wanted = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in names)
+        cursor.execute(
+            f"SELECT {wanted} FROM batch.{rollup.table('hour')} WHERE window_start >= %s AND window_start < %s",
+            (day.start, day.end),
+        )
+        found |= {f"{rollup.name}.{name}": n for name, n in zip(names, cursor.fetchone() or (), strict=True)}
+    return found
 
 
 def _band(cursor: Cursor, source: Source) -> Band | None:
@@ -93,9 +145,11 @@ def _law(verdict: Verdict) -> str:
     return f"{verdict.description} ({verdict.expectation})" if verdict.description else verdict.expectation
 
 
-def _write(cursor: Cursor, source: Source, found: list[Verdict]) -> None:
+def _write(cursor: Cursor, judged: Judged, found: list[Verdict]) -> None:
+    suites_named = list({verdict.suite for verdict in found})  # an hour and its day may begin at the same instant
     cursor.execute(
-        "DELETE FROM ops.quality_results WHERE hour = %s AND run_id = %s", (source.hour.start, source.run_id)
+        "DELETE FROM ops.quality_results WHERE hour = %s AND run_id = %s AND suite = ANY (%s)",
+        (judged.period.start, judged.run_id, suites_named),
     )
     cursor.executemany(
         "INSERT INTO ops.quality_results"
@@ -103,7 +157,7 @@ def _write(cursor: Cursor, source: Source, found: list[Verdict]) -> None:
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
         [
             (
-                source.run_id, source.hour.start, verdict.suite, verdict.expectation, verdict.severity,
+                judged.run_id, judged.period.start, verdict.suite, verdict.expectation, verdict.severity,
                 verdict.success, Json(verdict.observed), verdict.description,
             )
             for verdict in found
@@ -111,8 +165,8 @@ def _write(cursor: Cursor, source: Source, found: list[Verdict]) -> None:
     )  # fmt: skip
 
 
-def _tell(cursor: Cursor, source: Source, blocking: list[Verdict]) -> None:
+def _tell(cursor: Cursor, judged: Judged, blocking: list[Verdict]) -> None:
     failed = {f"{verdict.suite}: {_law(verdict)}": verdict.observed for verdict in blocking}
-    message = f"hour {source.hour} was not published, because what must hold of it does not"
-    details = {"failed": failed, "run": source.run_id, "bronze version": source.bronze_version}
-    ledger.open_incident(cursor, INCIDENT, str(source.hour), message, details)
+    message = f"{judged.name} was not published, because what must hold of it does not"
+    details = {"failed": failed, "run": judged.run_id, "rows in": judged.rows_in, "bronze rows": judged.bronze_rows}
+    ledger.open_incident(cursor, INCIDENT, str(judged.period), message, details)

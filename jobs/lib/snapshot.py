@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.lib.bronze import PARTITION_COLUMN
 from jobs.lib.offsets import Offsets
+from jobs.lib.tables import newest_version, starts
 from wikiweir.hours import Hour
 
 NEWEST = timedelta(hours=1)
@@ -45,7 +46,7 @@ class Held:
 
 def newest(spark: SparkSession, path: str) -> Snapshot:
     """The newest version now."""
-    version = int(spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").collect()[0]["version"])
+    version = newest_version(spark, path)
     return Snapshot(version, spark.read.format("delta").option("versionAsOf", version).load(path))
 
 
@@ -80,6 +81,6 @@ def compact(spark: SparkSession, path: str, hour: Hour) -> None:
     for name, value in COMPACTION.items():
         spark.conf.set(name, value)
     try:
-        spark.sql(f"OPTIMIZE delta.`{path}` WHERE {PARTITION_COLUMN} = TIMESTAMP '{hour.start:%Y-%m-%d %H:%M:%S}'")
+        spark.sql(f"OPTIMIZE delta.`{path}` WHERE {PARTITION_COLUMN} = {starts(hour)}")
     except DeltaConcurrentModificationException:
         return

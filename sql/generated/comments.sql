@@ -48,6 +48,73 @@ COMMENT ON COLUMN serving.activity.unpatrolled_edits IS 'Edits with `patrolled` 
 COMMENT ON COLUMN serving.activity.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
 COMMENT ON COLUMN serving.activity.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
 
+COMMENT ON TABLE batch.activity_hourly IS 'All events by wiki, type, namespace and user class. One row an hour and key; exact, of published hours.';
+COMMENT ON COLUMN batch.activity_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN batch.activity_hourly.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN batch.activity_hourly.type IS 'edit, new, log, categorize, external, or whatever the source sends.';
+COMMENT ON COLUMN batch.activity_hourly.namespace IS 'MediaWiki namespace number; -100 if absent.';
+COMMENT ON COLUMN batch.activity_hourly.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN batch.activity_hourly.events IS 'Every event but canaries.';
+COMMENT ON COLUMN batch.activity_hourly.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN batch.activity_hourly.new_pages IS 'Events of type new.';
+COMMENT ON COLUMN batch.activity_hourly.minor_edits IS 'Edits their author marked as minor.';
+COMMENT ON COLUMN batch.activity_hourly.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN batch.activity_hourly.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN batch.activity_hourly.unpatrolled_edits IS 'Edits with `patrolled` false; a wiki that does not patrol sends none.';
+COMMENT ON COLUMN batch.activity_hourly.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN batch.activity_hourly.editors IS 'Distinct users among edits, hidden ones not counted; exact, from the batch layer.';
+
+COMMENT ON VIEW serving.activity_hourly IS 'All events by wiki, type, namespace and user class. One row an hour and key, from batch or speed.';
+COMMENT ON COLUMN serving.activity_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN serving.activity_hourly.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN serving.activity_hourly.type IS 'edit, new, log, categorize, external, or whatever the source sends.';
+COMMENT ON COLUMN serving.activity_hourly.namespace IS 'MediaWiki namespace number; -100 if absent.';
+COMMENT ON COLUMN serving.activity_hourly.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN serving.activity_hourly.events IS 'Every event but canaries.';
+COMMENT ON COLUMN serving.activity_hourly.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN serving.activity_hourly.new_pages IS 'Events of type new.';
+COMMENT ON COLUMN serving.activity_hourly.minor_edits IS 'Edits their author marked as minor.';
+COMMENT ON COLUMN serving.activity_hourly.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN serving.activity_hourly.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN serving.activity_hourly.unpatrolled_edits IS 'Edits with `patrolled` false; a wiki that does not patrol sends none.';
+COMMENT ON COLUMN serving.activity_hourly.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN serving.activity_hourly.editors IS 'Distinct users among edits, hidden ones not counted; exact, from the batch layer. NULL while the hour is open.';
+COMMENT ON COLUMN serving.activity_hourly.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
+
+COMMENT ON TABLE batch.activity_daily IS 'All events by wiki, type, namespace and user class. One row a day and key; exact, of its published hours.';
+COMMENT ON COLUMN batch.activity_daily.window_start IS 'Start of the day (UTC).';
+COMMENT ON COLUMN batch.activity_daily.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN batch.activity_daily.type IS 'edit, new, log, categorize, external, or whatever the source sends.';
+COMMENT ON COLUMN batch.activity_daily.namespace IS 'MediaWiki namespace number; -100 if absent.';
+COMMENT ON COLUMN batch.activity_daily.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN batch.activity_daily.events IS 'Every event but canaries.';
+COMMENT ON COLUMN batch.activity_daily.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN batch.activity_daily.new_pages IS 'Events of type new.';
+COMMENT ON COLUMN batch.activity_daily.minor_edits IS 'Edits their author marked as minor.';
+COMMENT ON COLUMN batch.activity_daily.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN batch.activity_daily.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN batch.activity_daily.unpatrolled_edits IS 'Edits with `patrolled` false; a wiki that does not patrol sends none.';
+COMMENT ON COLUMN batch.activity_daily.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN batch.activity_daily.editors IS 'Distinct users among edits, hidden ones not counted; exact, from the batch layer.';
+
+COMMENT ON VIEW serving.activity_daily IS 'All events by wiki, type, namespace and user class. One row a day and key; exact, of its published hours.';
+COMMENT ON COLUMN serving.activity_daily.window_start IS 'Start of the day (UTC).';
+COMMENT ON COLUMN serving.activity_daily.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN serving.activity_daily.type IS 'edit, new, log, categorize, external, or whatever the source sends.';
+COMMENT ON COLUMN serving.activity_daily.namespace IS 'MediaWiki namespace number; -100 if absent.';
+COMMENT ON COLUMN serving.activity_daily.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN serving.activity_daily.events IS 'Every event but canaries.';
+COMMENT ON COLUMN serving.activity_daily.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN serving.activity_daily.new_pages IS 'Events of type new.';
+COMMENT ON COLUMN serving.activity_daily.minor_edits IS 'Edits their author marked as minor.';
+COMMENT ON COLUMN serving.activity_daily.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN serving.activity_daily.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN serving.activity_daily.unpatrolled_edits IS 'Edits with `patrolled` false; a wiki that does not patrol sends none.';
+COMMENT ON COLUMN serving.activity_daily.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN serving.activity_daily.editors IS 'Distinct users among edits, hidden ones not counted; exact, from the batch layer.';
+COMMENT ON COLUMN serving.activity_daily.hours IS 'How many of its hours are in.';
+COMMENT ON COLUMN serving.activity_daily.as_of IS 'End of the newest of them.';
+
 COMMENT ON TABLE speed.user_activity IS 'Edits by user. One row a minute and key; live counts.';
 COMMENT ON COLUMN speed.user_activity.generation IS 'Data set the row belongs to: ops.generations.';
 COMMENT ON COLUMN speed.user_activity.window_start IS 'Start of the minute (UTC).';
@@ -86,6 +153,61 @@ COMMENT ON COLUMN serving.user_activity.bytes_removed IS 'Sum of the negative le
 COMMENT ON COLUMN serving.user_activity.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
 COMMENT ON COLUMN serving.user_activity.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
 
+COMMENT ON TABLE batch.user_activity_hourly IS 'Edits by user. One row an hour and key; exact, of published hours.';
+COMMENT ON COLUMN batch.user_activity_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN batch.user_activity_hourly.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN batch.user_activity_hourly.user_key IS 'First 128 bits of HMAC-SHA256 of the true user name; all zeros for hidden users.';
+COMMENT ON COLUMN batch.user_activity_hourly.user_name IS 'User name as shown: IP addresses cut to /24 or /48; `hidden` when the source removed it.';
+COMMENT ON COLUMN batch.user_activity_hourly.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN batch.user_activity_hourly.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN batch.user_activity_hourly.new_pages IS 'Events of type new.';
+COMMENT ON COLUMN batch.user_activity_hourly.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN batch.user_activity_hourly.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN batch.user_activity_hourly.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN batch.user_activity_hourly.pages IS 'Distinct pages edited; exact, from the batch layer.';
+
+COMMENT ON VIEW serving.user_activity_hourly IS 'Edits by user. One row an hour and key, from batch or speed.';
+COMMENT ON COLUMN serving.user_activity_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN serving.user_activity_hourly.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN serving.user_activity_hourly.user_key IS 'First 128 bits of HMAC-SHA256 of the true user name; all zeros for hidden users.';
+COMMENT ON COLUMN serving.user_activity_hourly.user_name IS 'User name as shown: IP addresses cut to /24 or /48; `hidden` when the source removed it.';
+COMMENT ON COLUMN serving.user_activity_hourly.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN serving.user_activity_hourly.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN serving.user_activity_hourly.new_pages IS 'Events of type new.';
+COMMENT ON COLUMN serving.user_activity_hourly.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN serving.user_activity_hourly.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN serving.user_activity_hourly.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN serving.user_activity_hourly.pages IS 'Distinct pages edited; exact, from the batch layer. NULL while the hour is open.';
+COMMENT ON COLUMN serving.user_activity_hourly.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
+
+COMMENT ON TABLE batch.user_activity_daily IS 'Edits by user. One row a day and key; exact, of its published hours.';
+COMMENT ON COLUMN batch.user_activity_daily.window_start IS 'Start of the day (UTC).';
+COMMENT ON COLUMN batch.user_activity_daily.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN batch.user_activity_daily.user_key IS 'First 128 bits of HMAC-SHA256 of the true user name; all zeros for hidden users.';
+COMMENT ON COLUMN batch.user_activity_daily.user_name IS 'User name as shown: IP addresses cut to /24 or /48; `hidden` when the source removed it.';
+COMMENT ON COLUMN batch.user_activity_daily.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN batch.user_activity_daily.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN batch.user_activity_daily.new_pages IS 'Events of type new.';
+COMMENT ON COLUMN batch.user_activity_daily.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN batch.user_activity_daily.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN batch.user_activity_daily.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN batch.user_activity_daily.pages IS 'Distinct pages edited; exact, from the batch layer.';
+
+COMMENT ON VIEW serving.user_activity_daily IS 'Edits by user. One row a day and key; exact, of its published hours.';
+COMMENT ON COLUMN serving.user_activity_daily.window_start IS 'Start of the day (UTC).';
+COMMENT ON COLUMN serving.user_activity_daily.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN serving.user_activity_daily.user_key IS 'First 128 bits of HMAC-SHA256 of the true user name; all zeros for hidden users.';
+COMMENT ON COLUMN serving.user_activity_daily.user_name IS 'User name as shown: IP addresses cut to /24 or /48; `hidden` when the source removed it.';
+COMMENT ON COLUMN serving.user_activity_daily.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN serving.user_activity_daily.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN serving.user_activity_daily.new_pages IS 'Events of type new.';
+COMMENT ON COLUMN serving.user_activity_daily.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN serving.user_activity_daily.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN serving.user_activity_daily.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN serving.user_activity_daily.pages IS 'Distinct pages edited; exact, from the batch layer.';
+COMMENT ON COLUMN serving.user_activity_daily.hours IS 'How many of its hours are in.';
+COMMENT ON COLUMN serving.user_activity_daily.as_of IS 'End of the newest of them.';
+
 COMMENT ON TABLE speed.page_activity IS 'Edits by page. One row a minute and key; live counts.';
 COMMENT ON COLUMN speed.page_activity.generation IS 'Data set the row belongs to: ops.generations.';
 COMMENT ON COLUMN speed.page_activity.window_start IS 'Start of the minute (UTC).';
@@ -121,6 +243,57 @@ COMMENT ON COLUMN serving.page_activity.reverts IS 'Edits whose summary begins w
 COMMENT ON COLUMN serving.page_activity.last_edit_at IS 'Time of the latest edit (UTC).';
 COMMENT ON COLUMN serving.page_activity.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
 
+COMMENT ON TABLE batch.page_activity_hourly IS 'Edits by page. One row an hour and key; exact, of published hours.';
+COMMENT ON COLUMN batch.page_activity_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN batch.page_activity_hourly.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN batch.page_activity_hourly.namespace IS 'MediaWiki namespace number; -100 if absent.';
+COMMENT ON COLUMN batch.page_activity_hourly.title IS 'Full page title; IP addresses in user pages cut to /24 or /48; `unknown` if absent.';
+COMMENT ON COLUMN batch.page_activity_hourly.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN batch.page_activity_hourly.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN batch.page_activity_hourly.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN batch.page_activity_hourly.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN batch.page_activity_hourly.last_edit_at IS 'Time of the latest edit (UTC).';
+COMMENT ON COLUMN batch.page_activity_hourly.editors IS 'Distinct users among edits, hidden ones not counted; exact, from the batch layer.';
+
+COMMENT ON VIEW serving.page_activity_hourly IS 'Edits by page. One row an hour and key, from batch or speed.';
+COMMENT ON COLUMN serving.page_activity_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN serving.page_activity_hourly.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN serving.page_activity_hourly.namespace IS 'MediaWiki namespace number; -100 if absent.';
+COMMENT ON COLUMN serving.page_activity_hourly.title IS 'Full page title; IP addresses in user pages cut to /24 or /48; `unknown` if absent.';
+COMMENT ON COLUMN serving.page_activity_hourly.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN serving.page_activity_hourly.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN serving.page_activity_hourly.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN serving.page_activity_hourly.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN serving.page_activity_hourly.last_edit_at IS 'Time of the latest edit (UTC).';
+COMMENT ON COLUMN serving.page_activity_hourly.editors IS 'Distinct users among edits, hidden ones not counted; exact, from the batch layer. NULL while the hour is open.';
+COMMENT ON COLUMN serving.page_activity_hourly.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
+
+COMMENT ON TABLE batch.page_activity_daily IS 'Edits by page. One row a day and key; exact, of its published hours.';
+COMMENT ON COLUMN batch.page_activity_daily.window_start IS 'Start of the day (UTC).';
+COMMENT ON COLUMN batch.page_activity_daily.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN batch.page_activity_daily.namespace IS 'MediaWiki namespace number; -100 if absent.';
+COMMENT ON COLUMN batch.page_activity_daily.title IS 'Full page title; IP addresses in user pages cut to /24 or /48; `unknown` if absent.';
+COMMENT ON COLUMN batch.page_activity_daily.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN batch.page_activity_daily.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN batch.page_activity_daily.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN batch.page_activity_daily.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN batch.page_activity_daily.last_edit_at IS 'Time of the latest edit (UTC).';
+COMMENT ON COLUMN batch.page_activity_daily.editors IS 'Distinct users among edits, hidden ones not counted; exact, from the batch layer.';
+
+COMMENT ON VIEW serving.page_activity_daily IS 'Edits by page. One row a day and key; exact, of its published hours.';
+COMMENT ON COLUMN serving.page_activity_daily.window_start IS 'Start of the day (UTC).';
+COMMENT ON COLUMN serving.page_activity_daily.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN serving.page_activity_daily.namespace IS 'MediaWiki namespace number; -100 if absent.';
+COMMENT ON COLUMN serving.page_activity_daily.title IS 'Full page title; IP addresses in user pages cut to /24 or /48; `unknown` if absent.';
+COMMENT ON COLUMN serving.page_activity_daily.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN serving.page_activity_daily.bytes_added IS 'Sum of the positive length changes of edits, in bytes.';
+COMMENT ON COLUMN serving.page_activity_daily.bytes_removed IS 'Sum of the negative length changes of edits, in bytes, as a positive number.';
+COMMENT ON COLUMN serving.page_activity_daily.reverts IS 'Edits whose summary begins with the wiki''s undo or rollback wording.';
+COMMENT ON COLUMN serving.page_activity_daily.last_edit_at IS 'Time of the latest edit (UTC).';
+COMMENT ON COLUMN serving.page_activity_daily.editors IS 'Distinct users among edits, hidden ones not counted; exact, from the batch layer.';
+COMMENT ON COLUMN serving.page_activity_daily.hours IS 'How many of its hours are in.';
+COMMENT ON COLUMN serving.page_activity_daily.as_of IS 'End of the newest of them.';
+
 COMMENT ON TABLE speed.edit_sizes IS 'Edits by the decade of the bytes they changed. One row a minute and key; live counts.';
 COMMENT ON COLUMN speed.edit_sizes.generation IS 'Data set the row belongs to: ops.generations.';
 COMMENT ON COLUMN speed.edit_sizes.window_start IS 'Start of the minute (UTC).';
@@ -143,6 +316,37 @@ COMMENT ON COLUMN serving.edit_sizes.user_class IS 'bot, registered, temporary, 
 COMMENT ON COLUMN serving.edit_sizes.size_bucket IS 'Sign and decade of the bytes changed: 0, +1, +10 … +100k, -1 … -100k; `unknown` without a length.';
 COMMENT ON COLUMN serving.edit_sizes.edits IS 'Events of type edit or new.';
 COMMENT ON COLUMN serving.edit_sizes.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
+
+COMMENT ON TABLE batch.edit_sizes_hourly IS 'Edits by the decade of the bytes they changed. One row an hour and key; exact, of published hours.';
+COMMENT ON COLUMN batch.edit_sizes_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN batch.edit_sizes_hourly.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN batch.edit_sizes_hourly.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN batch.edit_sizes_hourly.size_bucket IS 'Sign and decade of the bytes changed: 0, +1, +10 … +100k, -1 … -100k; `unknown` without a length.';
+COMMENT ON COLUMN batch.edit_sizes_hourly.edits IS 'Events of type edit or new.';
+
+COMMENT ON VIEW serving.edit_sizes_hourly IS 'Edits by the decade of the bytes they changed. One row an hour and key, from batch or speed.';
+COMMENT ON COLUMN serving.edit_sizes_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN serving.edit_sizes_hourly.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN serving.edit_sizes_hourly.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN serving.edit_sizes_hourly.size_bucket IS 'Sign and decade of the bytes changed: 0, +1, +10 … +100k, -1 … -100k; `unknown` without a length.';
+COMMENT ON COLUMN serving.edit_sizes_hourly.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN serving.edit_sizes_hourly.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
+
+COMMENT ON TABLE batch.edit_sizes_daily IS 'Edits by the decade of the bytes they changed. One row a day and key; exact, of its published hours.';
+COMMENT ON COLUMN batch.edit_sizes_daily.window_start IS 'Start of the day (UTC).';
+COMMENT ON COLUMN batch.edit_sizes_daily.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN batch.edit_sizes_daily.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN batch.edit_sizes_daily.size_bucket IS 'Sign and decade of the bytes changed: 0, +1, +10 … +100k, -1 … -100k; `unknown` without a length.';
+COMMENT ON COLUMN batch.edit_sizes_daily.edits IS 'Events of type edit or new.';
+
+COMMENT ON VIEW serving.edit_sizes_daily IS 'Edits by the decade of the bytes they changed. One row a day and key; exact, of its published hours.';
+COMMENT ON COLUMN serving.edit_sizes_daily.window_start IS 'Start of the day (UTC).';
+COMMENT ON COLUMN serving.edit_sizes_daily.wiki IS 'Database name of the wiki; `unknown` if absent.';
+COMMENT ON COLUMN serving.edit_sizes_daily.user_class IS 'bot, registered, temporary, anonymous or hidden.';
+COMMENT ON COLUMN serving.edit_sizes_daily.size_bucket IS 'Sign and decade of the bytes changed: 0, +1, +10 … +100k, -1 … -100k; `unknown` without a length.';
+COMMENT ON COLUMN serving.edit_sizes_daily.edits IS 'Events of type edit or new.';
+COMMENT ON COLUMN serving.edit_sizes_daily.hours IS 'How many of its hours are in.';
+COMMENT ON COLUMN serving.edit_sizes_daily.as_of IS 'End of the newest of them.';
 
 COMMENT ON TABLE speed.recent_changes IS 'One row an event, those that arrived in the last 3 hours.';
 COMMENT ON COLUMN speed.recent_changes.generation IS 'Data set the row belongs to: ops.generations.';
@@ -251,6 +455,43 @@ COMMENT ON COLUMN serving.top_contributors_hourly.user_class IS 'User class.';
 COMMENT ON COLUMN serving.top_contributors_hourly.edits IS 'Edits.';
 COMMENT ON COLUMN serving.top_contributors_hourly.bytes_added IS 'Bytes added.';
 COMMENT ON COLUMN serving.top_contributors_hourly.bytes_removed IS 'Bytes removed, as a positive number.';
+
+COMMENT ON VIEW serving.editors_hourly IS 'How many people and bots edited each wiki in each hour, hidden users left out; also of hours that are still open.';
+COMMENT ON COLUMN serving.editors_hourly.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN serving.editors_hourly.wiki IS 'Wiki.';
+COMMENT ON COLUMN serving.editors_hourly.user_class IS 'User class.';
+COMMENT ON COLUMN serving.editors_hourly.editors IS 'Distinct users among edits. They add up over user classes, not over wikis: the same user edits several.';
+COMMENT ON COLUMN serving.editors_hourly.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
+
+COMMENT ON VIEW serving.top_pages_by_period IS 'The 100 pages with the most edits of each published hour and day, and of weeks and months, per wiki and over all; exact.';
+COMMENT ON COLUMN serving.top_pages_by_period.grain IS 'hour, day, week (from Monday) or month.';
+COMMENT ON COLUMN serving.top_pages_by_period.window_start IS 'Start of the period (UTC).';
+COMMENT ON COLUMN serving.top_pages_by_period.scope IS 'Wiki whose top it is; empty for the top over all wikis.';
+COMMENT ON COLUMN serving.top_pages_by_period.place IS '1 to 100, by edits; equal edits go by name.';
+COMMENT ON COLUMN serving.top_pages_by_period.wiki IS 'Wiki.';
+COMMENT ON COLUMN serving.top_pages_by_period.namespace IS 'MediaWiki namespace number.';
+COMMENT ON COLUMN serving.top_pages_by_period.title IS 'Full page title (masked).';
+COMMENT ON COLUMN serving.top_pages_by_period.edits IS 'Edits.';
+COMMENT ON COLUMN serving.top_pages_by_period.bytes_added IS 'Bytes added.';
+COMMENT ON COLUMN serving.top_pages_by_period.bytes_removed IS 'Bytes removed, as a positive number.';
+COMMENT ON COLUMN serving.top_pages_by_period.reverts IS 'Edits that undid others.';
+COMMENT ON COLUMN serving.top_pages_by_period.last_edit_at IS 'Time of the latest edit.';
+COMMENT ON COLUMN serving.top_pages_by_period.as_of IS 'End of the newest hour that is in it.';
+
+COMMENT ON VIEW serving.top_editors_by_period IS 'The 100 users with the most edits of each published hour and day, and of weeks and months, per wiki and over all; exact, hidden users left out.';
+COMMENT ON COLUMN serving.top_editors_by_period.grain IS 'hour, day, week (from Monday) or month.';
+COMMENT ON COLUMN serving.top_editors_by_period.window_start IS 'Start of the period (UTC).';
+COMMENT ON COLUMN serving.top_editors_by_period.scope IS 'Wiki whose top it is; empty for the top over all wikis.';
+COMMENT ON COLUMN serving.top_editors_by_period.place IS '1 to 100, by edits; equal edits go by name.';
+COMMENT ON COLUMN serving.top_editors_by_period.user_key IS 'User, as in user_activity; the same on every wiki.';
+COMMENT ON COLUMN serving.top_editors_by_period.user_name IS 'User name as shown (masked).';
+COMMENT ON COLUMN serving.top_editors_by_period.user_class IS 'User class; what somebody did as a bot and as a person stands in two rows.';
+COMMENT ON COLUMN serving.top_editors_by_period.edits IS 'Edits.';
+COMMENT ON COLUMN serving.top_editors_by_period.new_pages IS 'Pages made.';
+COMMENT ON COLUMN serving.top_editors_by_period.bytes_added IS 'Bytes added.';
+COMMENT ON COLUMN serving.top_editors_by_period.bytes_removed IS 'Bytes removed, as a positive number.';
+COMMENT ON COLUMN serving.top_editors_by_period.reverts IS 'Edits that undid others.';
+COMMENT ON COLUMN serving.top_editors_by_period.as_of IS 'End of the newest hour that is in it.';
 
 COMMENT ON TABLE speed.wikis IS 'Wikis met so far, with the project, language and main territory each belongs to.';
 COMMENT ON COLUMN speed.wikis.wiki IS 'Database name of the wiki.';
@@ -374,6 +615,23 @@ COMMENT ON COLUMN ops.published_hours.bronze_version IS 'Version of the bronze t
 COMMENT ON COLUMN ops.published_hours.end_offsets IS 'Next Kafka offset per partition that version does not hold.';
 COMMENT ON COLUMN ops.published_hours.run_id IS 'Run that published it.';
 COMMENT ON COLUMN ops.published_hours.published_at IS 'When it was published.';
+COMMENT ON COLUMN ops.published_hours.lake_versions IS 'Versions of the lake''s tables (silver and gold) that hold the hour as it was published.';
+COMMENT ON COLUMN ops.published_hours.seconds IS 'How long each step of its run took; empty until the run is over.';
+
+COMMENT ON TABLE ops.published_days IS 'Days of which hours are published, and which they are made of; a day is built again when one of its hours is.';
+COMMENT ON COLUMN ops.published_days.day IS 'Start of the day.';
+COMMENT ON COLUMN ops.published_days.version IS 'How-manieth publication of the day.';
+COMMENT ON COLUMN ops.published_days.hours IS 'How many of its hours are in.';
+COMMENT ON COLUMN ops.published_days.hour_versions IS 'Sum of those hours'' versions: another sum says that one was published anew.';
+COMMENT ON COLUMN ops.published_days.as_of IS 'End of the newest of them.';
+COMMENT ON COLUMN ops.published_days.run_id IS 'Run that published it.';
+COMMENT ON COLUMN ops.published_days.published_at IS 'When it was published.';
+
+COMMENT ON TABLE ops.ranked_periods IS 'Weeks and months whose tops have been ranked; one is ranked again when one of its days is published anew.';
+COMMENT ON COLUMN ops.ranked_periods.grain IS 'week or month.';
+COMMENT ON COLUMN ops.ranked_periods.window_start IS 'Start of the period.';
+COMMENT ON COLUMN ops.ranked_periods.day_versions IS 'Sum of the versions of the days it was ranked from.';
+COMMENT ON COLUMN ops.ranked_periods.ranked_at IS 'When.';
 
 COMMENT ON TABLE ops.hour_outcomes IS 'What became of each row that bronze holds for a published hour; the records of an hour add up to its rows.';
 COMMENT ON COLUMN ops.hour_outcomes.hour IS 'Start of the event hour.';
@@ -400,13 +658,43 @@ COMMENT ON COLUMN ops.reconciliation.ledger_offsets IS 'How far the speed layer 
 COMMENT ON COLUMN ops.reconciliation.run_id IS 'Run that judged.';
 COMMENT ON COLUMN ops.reconciliation.judged_at IS 'When.';
 
-COMMENT ON TABLE ops.quality_results IS 'What Great Expectations found of each hour before it was published; an hour with a critical failure was not.';
+COMMENT ON TABLE ops.quality_results IS 'What Great Expectations found of each hour and day before it was published; what had a critical failure was not.';
 COMMENT ON COLUMN ops.quality_results.run_id IS 'Run that asked.';
-COMMENT ON COLUMN ops.quality_results.hour IS 'Start of the hour.';
-COMMENT ON COLUMN ops.quality_results.suite IS 'A rollup, or laws (what holds between the rollups), or volume (against the same hour of past weeks).';
+COMMENT ON COLUMN ops.quality_results.hour IS 'Start of the hour, or of the day.';
+COMMENT ON COLUMN ops.quality_results.suite IS 'A table of the batch layer, or laws (what holds between them), or volume (against the same hour of past weeks).';
 COMMENT ON COLUMN ops.quality_results.expectation IS 'Great Expectations'' name of it, with the columns it is about.';
 COMMENT ON COLUMN ops.quality_results.severity IS 'critical: a failure keeps the hour from being published; warning: it is reported.';
 COMMENT ON COLUMN ops.quality_results.success IS 'Whether it held.';
 COMMENT ON COLUMN ops.quality_results.observed IS 'What was found: counts, and examples of rows that failed.';
 COMMENT ON COLUMN ops.quality_results.description IS 'The law in words, where it is one.';
 COMMENT ON COLUMN ops.quality_results.judged_at IS 'When.';
+
+COMMENT ON TABLE batch.top_pages IS 'The 100 pages with the most edits of each period, per wiki and over all.';
+COMMENT ON COLUMN batch.top_pages.grain IS 'hour, day, week (from Monday) or month.';
+COMMENT ON COLUMN batch.top_pages.window_start IS 'Start of the period (UTC).';
+COMMENT ON COLUMN batch.top_pages.scope IS 'Wiki whose top it is; empty for the top over all wikis.';
+COMMENT ON COLUMN batch.top_pages.place IS '1 to 100, by edits; equal edits go by name.';
+COMMENT ON COLUMN batch.top_pages.wiki IS 'Wiki.';
+COMMENT ON COLUMN batch.top_pages.namespace IS 'MediaWiki namespace number.';
+COMMENT ON COLUMN batch.top_pages.title IS 'Full page title (masked).';
+COMMENT ON COLUMN batch.top_pages.edits IS 'Edits.';
+COMMENT ON COLUMN batch.top_pages.bytes_added IS 'Bytes added.';
+COMMENT ON COLUMN batch.top_pages.bytes_removed IS 'Bytes removed, as a positive number.';
+COMMENT ON COLUMN batch.top_pages.reverts IS 'Edits that undid others.';
+COMMENT ON COLUMN batch.top_pages.last_edit_at IS 'Time of the latest edit.';
+COMMENT ON COLUMN batch.top_pages.as_of IS 'End of the newest hour that is in it.';
+
+COMMENT ON TABLE batch.top_editors IS 'The 100 users with the most edits of each period, per wiki and over all, hidden users left out.';
+COMMENT ON COLUMN batch.top_editors.grain IS 'hour, day, week (from Monday) or month.';
+COMMENT ON COLUMN batch.top_editors.window_start IS 'Start of the period (UTC).';
+COMMENT ON COLUMN batch.top_editors.scope IS 'Wiki whose top it is; empty for the top over all wikis.';
+COMMENT ON COLUMN batch.top_editors.place IS '1 to 100, by edits; equal edits go by name.';
+COMMENT ON COLUMN batch.top_editors.user_key IS 'User, as in user_activity; the same on every wiki.';
+COMMENT ON COLUMN batch.top_editors.user_name IS 'User name as shown (masked).';
+COMMENT ON COLUMN batch.top_editors.user_class IS 'User class; what somebody did as a bot and as a person stands in two rows.';
+COMMENT ON COLUMN batch.top_editors.edits IS 'Edits.';
+COMMENT ON COLUMN batch.top_editors.new_pages IS 'Pages made.';
+COMMENT ON COLUMN batch.top_editors.bytes_added IS 'Bytes added.';
+COMMENT ON COLUMN batch.top_editors.bytes_removed IS 'Bytes removed, as a positive number.';
+COMMENT ON COLUMN batch.top_editors.reverts IS 'Edits that undid others.';
+COMMENT ON COLUMN batch.top_editors.as_of IS 'End of the newest hour that is in it.';

@@ -149,6 +149,239 @@ WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE 
         WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
     );
 
+-- All events by wiki, type, namespace and user class.
+CREATE VIEW serving.activity_hourly AS
+SELECT
+    b.window_start,
+    b.wiki,
+    b.type,
+    b.namespace,
+    b.user_class,
+    b.events,
+    b.edits,
+    b.new_pages,
+    b.minor_edits,
+    b.bytes_added,
+    b.bytes_removed,
+    b.unpatrolled_edits,
+    b.reverts,
+    b.editors,
+    'batch'::text AS layer
+FROM batch.activity_hourly AS b
+UNION ALL
+SELECT
+    date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00') AS window_start,
+    s.wiki,
+    s.type,
+    s.namespace,
+    s.user_class,
+    sum(s.events)::bigint AS events,
+    sum(s.edits)::bigint AS edits,
+    sum(s.new_pages)::bigint AS new_pages,
+    sum(s.minor_edits)::bigint AS minor_edits,
+    sum(s.bytes_added)::bigint AS bytes_added,
+    sum(s.bytes_removed)::bigint AS bytes_removed,
+    sum(s.unpatrolled_edits)::bigint AS unpatrolled_edits,
+    sum(s.reverts)::bigint AS reverts,
+    NULL::bigint AS editors,
+    'speed'::text AS layer
+FROM speed.activity AS s
+WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND NOT EXISTS (
+        SELECT FROM ops.published_hours AS p
+        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
+    )
+GROUP BY
+    1,
+    s.wiki,
+    s.type,
+    s.namespace,
+    s.user_class;
+
+-- Edits by user.
+CREATE VIEW serving.user_activity_hourly AS
+SELECT
+    b.window_start,
+    b.wiki,
+    b.user_key,
+    b.user_name,
+    b.user_class,
+    b.edits,
+    b.new_pages,
+    b.bytes_added,
+    b.bytes_removed,
+    b.reverts,
+    b.pages,
+    'batch'::text AS layer
+FROM batch.user_activity_hourly AS b
+UNION ALL
+SELECT
+    date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00') AS window_start,
+    s.wiki,
+    s.user_key,
+    max(s.user_name) AS user_name,
+    s.user_class,
+    sum(s.edits)::bigint AS edits,
+    sum(s.new_pages)::bigint AS new_pages,
+    sum(s.bytes_added)::bigint AS bytes_added,
+    sum(s.bytes_removed)::bigint AS bytes_removed,
+    sum(s.reverts)::bigint AS reverts,
+    NULL::bigint AS pages,
+    'speed'::text AS layer
+FROM speed.user_activity AS s
+WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND NOT EXISTS (
+        SELECT FROM ops.published_hours AS p
+        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
+    )
+GROUP BY
+    1,
+    s.wiki,
+    s.user_key,
+    s.user_class;
+
+-- Edits by page.
+CREATE VIEW serving.page_activity_hourly AS
+SELECT
+    b.window_start,
+    b.wiki,
+    b.namespace,
+    b.title,
+    b.edits,
+    b.bytes_added,
+    b.bytes_removed,
+    b.reverts,
+    b.last_edit_at,
+    b.editors,
+    'batch'::text AS layer
+FROM batch.page_activity_hourly AS b
+UNION ALL
+SELECT
+    date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00') AS window_start,
+    s.wiki,
+    s.namespace,
+    s.title,
+    sum(s.edits)::bigint AS edits,
+    sum(s.bytes_added)::bigint AS bytes_added,
+    sum(s.bytes_removed)::bigint AS bytes_removed,
+    sum(s.reverts)::bigint AS reverts,
+    max(s.last_edit_at)::timestamptz AS last_edit_at,
+    NULL::bigint AS editors,
+    'speed'::text AS layer
+FROM speed.page_activity AS s
+WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND NOT EXISTS (
+        SELECT FROM ops.published_hours AS p
+        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
+    )
+GROUP BY
+    1,
+    s.wiki,
+    s.namespace,
+    s.title;
+
+-- Edits by the decade of the bytes they changed.
+CREATE VIEW serving.edit_sizes_hourly AS
+SELECT
+    b.window_start,
+    b.wiki,
+    b.user_class,
+    b.size_bucket,
+    b.edits,
+    'batch'::text AS layer
+FROM batch.edit_sizes_hourly AS b
+UNION ALL
+SELECT
+    date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00') AS window_start,
+    s.wiki,
+    s.user_class,
+    s.size_bucket,
+    sum(s.edits)::bigint AS edits,
+    'speed'::text AS layer
+FROM speed.edit_sizes AS s
+WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND NOT EXISTS (
+        SELECT FROM ops.published_hours AS p
+        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
+    )
+GROUP BY
+    1,
+    s.wiki,
+    s.user_class,
+    s.size_bucket;
+
+-- All events by wiki, type, namespace and user class.
+CREATE VIEW serving.activity_daily AS
+SELECT
+    b.window_start,
+    b.wiki,
+    b.type,
+    b.namespace,
+    b.user_class,
+    b.events,
+    b.edits,
+    b.new_pages,
+    b.minor_edits,
+    b.bytes_added,
+    b.bytes_removed,
+    b.unpatrolled_edits,
+    b.reverts,
+    b.editors,
+    p.hours,
+    p.as_of
+FROM batch.activity_daily AS b
+JOIN ops.published_days AS p ON p.day = b.window_start;
+
+-- Edits by user.
+CREATE VIEW serving.user_activity_daily AS
+SELECT
+    b.window_start,
+    b.wiki,
+    b.user_key,
+    b.user_name,
+    b.user_class,
+    b.edits,
+    b.new_pages,
+    b.bytes_added,
+    b.bytes_removed,
+    b.reverts,
+    b.pages,
+    p.hours,
+    p.as_of
+FROM batch.user_activity_daily AS b
+JOIN ops.published_days AS p ON p.day = b.window_start;
+
+-- Edits by page.
+CREATE VIEW serving.page_activity_daily AS
+SELECT
+    b.window_start,
+    b.wiki,
+    b.namespace,
+    b.title,
+    b.edits,
+    b.bytes_added,
+    b.bytes_removed,
+    b.reverts,
+    b.last_edit_at,
+    b.editors,
+    p.hours,
+    p.as_of
+FROM batch.page_activity_daily AS b
+JOIN ops.published_days AS p ON p.day = b.window_start;
+
+-- Edits by the decade of the bytes they changed.
+CREATE VIEW serving.edit_sizes_daily AS
+SELECT
+    b.window_start,
+    b.wiki,
+    b.user_class,
+    b.size_bucket,
+    b.edits,
+    p.hours,
+    p.as_of
+FROM batch.edit_sizes_daily AS b
+JOIN ops.published_days AS p ON p.day = b.window_start;
+
 -- One row an event, those that arrived in the last 3 hours.
 CREATE VIEW serving.recent_changes AS
 SELECT

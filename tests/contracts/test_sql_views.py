@@ -48,6 +48,9 @@ def reader(postgres: Postgres, hour: datetime) -> Iterator[connection]:
         ):
             for start in hours if schema == "speed" else hours[1:2]:
                 fill(connected, schema, prefix, start, edits)
+        published = hours[1]
+        fill(batch, "batch", "", published, 11, suffix="_hourly", distinct=", 7")
+        fill(batch, "batch", "", published.replace(hour=0), 11, suffix="_daily", distinct=", 7")
         for age in (timedelta(minutes=1), timedelta(hours=4)):
             rows(
                 stream,
@@ -55,23 +58,39 @@ def reader(postgres: Postgres, hour: datetime) -> Iterator[connection]:
                 " 'A page', %s, 'Anna', 'registered', 'major', 1, false, false)",
                 hour - age, hour - age, ANNA,
             )  # fmt: skip
-        rows(batch, "INSERT INTO ops.published_hours VALUES (%s, 1, 1, '{}', 'invented')", hour - timedelta(hours=1))
+        rows(batch, "INSERT INTO ops.published_hours VALUES (%s, 1, 1, '{}', 'invented')", published)
+        rows(
+            batch,
+            "INSERT INTO ops.published_days VALUES (%s, 1, 1, 1, %s, 'invented')",
+            published.replace(hour=0),
+            hour,
+        )
+        rows(batch, "SELECT batch.rank_tops('hour', %s)", published)
+        for grain in ("day", "week", "month"):
+            rows(batch, "SELECT batch.rank_tops(%s, date_trunc(%s, %s::timestamptz, 'UTC'))", grain, grain, published)
         rows(stream, "INSERT INTO speed.wikis VALUES ('testwiki', 'test.example.org', 'test', 'none')")
     with closing(postgres.connect("reader")) as connected:
         yield connected
 
 
-def fill(connected: connection, schema: str, prefix: str, hour: datetime, edits: int) -> None:
-    """One minute of that hour in every rollup."""
+def fill(
+    connected: connection, schema: str, prefix: str, hour: datetime, edits: int, suffix: str = "", distinct: str = ""
+) -> None:
+    """One window in every rollup."""
     table = f"INSERT INTO {schema}."
     rows(
         connected,
-        f"{table}activity VALUES ({prefix}%s, 'testwiki', 'edit', 0, 'bot', %s, %s, 0, 0, 5, 6, 0, 0)",
+        f"{table}activity{suffix} VALUES"
+        f" ({prefix}%s, 'testwiki', 'edit', 0, 'bot', %s, %s, 0, 0, 5, 6, 0, 0{distinct})",
         hour,
         edits,
         edits,
     )
-    rows(connected, f"{table}activity VALUES ({prefix}%s, 'testwiki', 'log', 0, 'bot', 3, 0, 0, 0, 0, 0, 0, 0)", hour)
+    rows(
+        connected,
+        f"{table}activity{suffix} VALUES ({prefix}%s, 'testwiki', 'log', 0, 'bot', 3, 0, 0, 0, 0, 0, 0, 0{distinct})",
+        hour,
+    )
     for user, name, kind, count in (
         (ANNA, "Anna", "registered", edits),
         (BERT, "Bert", "bot", 1),
@@ -79,19 +98,19 @@ def fill(connected: connection, schema: str, prefix: str, hour: datetime, edits:
     ):
         rows(
             connected,
-            f"{table}user_activity VALUES ({prefix}%s, 'testwiki', %s, %s, %s, %s, 0, 5, 6, 0)",
+            f"{table}user_activity{suffix} VALUES ({prefix}%s, 'testwiki', %s, %s, %s, %s, 0, 5, 6, 0{distinct})",
             hour, user, name, kind, count,
         )  # fmt: skip
     for title, count in (("One", edits), ("Two", 1)):
         rows(
             connected,
-            f"{table}page_activity VALUES ({prefix}%s, 'testwiki', 0, %s, %s, 5, 6, 0, %s)",
+            f"{table}page_activity{suffix} VALUES ({prefix}%s, 'testwiki', 0, %s, %s, 5, 6, 0, %s{distinct})",
             hour,
             title,
             count,
             hour,
         )
-    rows(connected, f"{table}edit_sizes VALUES ({prefix}%s, 'testwiki', 'bot', '+1', %s)", hour, edits)
+    rows(connected, f"{table}edit_sizes{suffix} VALUES ({prefix}%s, 'testwiki', 'bot', '+1', %s)", hour, edits)
 
 
 @pytest.mark.parametrize("rollup", ["activity", "user_activity", "page_activity", "edit_sizes"])
@@ -103,6 +122,60 @@ def test_a_key_is_in_one_row_of_one_layer(reader: connection, hour: datetime, ro
         (hour - timedelta(hours=1), "batch", top or 11),
         (hour - timedelta(hours=30), "speed", top or 10),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rollup", "distinct"),
+    [("activity", "editors"), ("user_activity", "pages"), ("page_activity", "editors"), ("edit_sizes", "1")],
+)
+def test_an_hour_is_exact_or_the_sum_of_its_live_minutes(
+    reader: connection, hour: datetime, rollup: str, distinct: str
+) -> None:
+    columns = f"window_start, layer, max(edits), max({distinct})"
+    found = rows(reader, f"SELECT {columns} FROM serving.{rollup}_hourly GROUP BY 1, 2 ORDER BY 1 DESC")
+    top = 50 if rollup == "user_activity" else None
+    batch, speed = (1, 1) if distinct == "1" else (7, None)
+    assert found == [
+        (hour, "speed", top or 10, speed),
+        (hour - timedelta(hours=1), "batch", top or 11, batch),
+        (hour - timedelta(hours=30), "speed", top or 10, speed),
+    ]
+
+
+def test_a_day_says_how_much_of_it_there_is(reader: connection, hour: datetime) -> None:
+    day = (hour - timedelta(hours=1)).replace(hour=0)
+    found = rows(reader, "SELECT window_start, type, events, editors, hours, as_of FROM serving.activity_daily")
+    assert sorted(found) == [(day, "edit", 11, 7, 1, hour), (day, "log", 3, 7, 1, hour)]
+
+
+def test_editors_are_counted_in_open_hours_too(reader: connection, hour: datetime) -> None:
+    found = rows(reader, "SELECT window_start, user_class, editors, layer FROM serving.editors_hourly ORDER BY 1, 2")
+    assert found == [
+        (at, user_class, 1, layer)
+        for at, layer in (
+            (hour - timedelta(hours=30), "speed"),
+            (hour - timedelta(hours=1), "batch"),
+            (hour, "speed"),
+        )
+        for user_class in ("bot", "registered")
+    ]
+
+
+def test_tops_of_every_period(reader: connection, hour: datetime) -> None:
+    """Of each wiki and of all together, hidden users left out; weeks and months from their days."""
+    published = hour - timedelta(hours=1)
+    day = published.replace(hour=0)
+    starts = {"hour": published, "day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}
+    columns = "grain, window_start, scope, place"
+    pages = rows(reader, f"SELECT {columns}, title, edits, as_of FROM serving.top_pages_by_period")
+    editors = rows(reader, f"SELECT {columns}, user_name, edits, as_of FROM serving.top_editors_by_period")
+    for found, first, second in ((pages, "One", "Two"), (editors, "Anna", "Bert")):
+        assert sorted(found) == sorted(
+            (grain, start, scope, place, name, edits, hour)
+            for grain, start in starts.items()
+            for scope in ("", "testwiki")
+            for place, name, edits in ((1, first, 11), (2, second, 1))
+        )
 
 
 def test_recent_changes_are_of_three_hours(reader: connection) -> None:

@@ -124,17 +124,31 @@ def run_oracle(settings: Settings, records: Iterable[KafkaRecord], out: Path) ->
     return dict(json.loads((out / "summary.json").read_text(encoding="utf-8")))
 
 
-def bronze_files(table: Path) -> dict[str, str]:
-    """Data file -> event hour as Delta writes it, of the table's last version."""
-    files: dict[str, str] = {}
+def delta_files(table: Path) -> dict[str, dict[str, str]]:
+    """Data file -> its values of the partition columns as Delta writes them, of the table's last version."""
+    files: dict[str, dict[str, str]] = {}
     for commit in sorted((table / "_delta_log").glob("*.json")):
         for line in commit.read_text(encoding="utf-8").splitlines():
             action = json.loads(line)
             if "add" in action:
-                files[unquote(action["add"]["path"])] = action["add"]["partitionValues"]["event_hour"]
+                files[unquote(action["add"]["path"])] = action["add"]["partitionValues"]
             elif "remove" in action:
                 files.pop(unquote(action["remove"]["path"]), None)
     return files
+
+
+def delta_rows(table: Path) -> list[dict[str, Any]]:
+    """Every row of the table's last version; partition columns are text, `2026-11-23 09:00:00` as Delta writes it."""
+    rows: list[dict[str, Any]] = []
+    for path, values in delta_files(table).items():
+        found = {name: value.replace("T", " ")[:19] for name, value in values.items()}
+        rows.extend(row | found for row in pq.read_table(table / path, partitioning=None).to_pylist())
+    return rows
+
+
+def bronze_files(table: Path) -> dict[str, str]:
+    """Data file -> event hour as Delta writes it, of bronze's last version."""
+    return {path: values["event_hour"] for path, values in delta_files(table).items()}
 
 
 def bronze_rows(table: Path) -> list[dict[str, Any]]:

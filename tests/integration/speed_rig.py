@@ -13,7 +13,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -95,9 +95,10 @@ class Driver:
             raise TimeoutError(f"the driver has not ended after {seconds} s\n{self.log[-3000:]}") from None
 
     def signal(self, number: signal.Signals) -> None:
-        """To every process of the driver."""
+        """To every process of the driver that is still there when its turn comes."""
         for process in self._family():
-            process.send_signal(number)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def terminate(self) -> None:
         """SIGTERM to the process that a supervisor knows."""
@@ -107,7 +108,8 @@ class Driver:
         """SIGKILL to all of it; returns when it is gone."""
         family = self._family()
         for process in family:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait(20)
         psutil.wait_procs(family, timeout=20)
 

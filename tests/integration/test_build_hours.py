@@ -4,7 +4,9 @@ Copies of an id lie in different event hours here, because a first copy elsewher
 thing: an hour that was built before its late events came is *not* wrong in `serving`; it says what it was built from.
 """
 
+import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 from tests.integration import evidence
 from tests.integration.speed_rig import Driver, Rig, event
 from tests.integration.speed_watch import Watcher, wait_for_bronze
-from tests.oracle.compare import compare_hour
-from wikiweir.hours import LENGTH, Hour
+from tests.oracle.compare import compare_day, compare_hour
+from wikiweir.hours import LENGTH, Day, Hour
+from wikiweir.rollups import ROLLUPS, Grain
 
 
 def seconds_ago(hour: Hour, minute: float) -> float:
@@ -57,7 +60,8 @@ def published(rig: Rig, hour: Hour) -> list[tuple[Any, ...]]:
 def rows(rig: Rig, hour: Hour) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the hour, whoever built it when."""
     where = "WHERE window_start >= %s AND window_start < %s ORDER BY 1, 2, 3, 4, 5"
-    tables = ("activity", "user_activity", "page_activity", "edit_sizes")
+    tables = [rollup.table(grain) for rollup in ROLLUPS for grain in ("minute", "hour")]
+    tables += ["top_pages", "top_editors"]
     return {name: rig.query(f"SELECT * FROM batch.{name} {where}", hour.start, hour.end) for name in tables}
 
 
@@ -71,6 +75,46 @@ def assert_hour_exact(rig: Rig, hour: Hour) -> None:
     found = compare_hour(rig.oracle(), rig.settings.postgres_dsn("owner"), hour.start)
     assert sum(table.rows for table in found) > 40
     assert not [table for table in found if not table.is_none], "\n".join(map(str, found))
+
+
+def assert_day_exact(rig: Rig, hour: Hour) -> None:
+    """The day of an hour, all of whose hours with events are published."""
+    found = compare_day(rig.oracle(), rig.settings.postgres_dsn("owner"), Day.of(hour.start).start)
+    assert sum(table.rows for table in found) > 40
+    assert not [table for table in found if not table.is_none], "\n".join(map(str, found))
+
+
+def comparable(rows: Iterable[Iterable[Any]]) -> list[str]:
+    """Rows of the lake and of PostgreSQL alike, in one order: instants in UTC, no hyphens in uuids."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, datetime):  # Spark's timestamps in Parquet have no zone, and are UTC
+            value = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+        return str(value).replace("-", "")
+
+    return sorted("|".join(map(shown, row)) for row in rows)
+
+
+def assert_lake_is_what_is_published(rig: Rig, hour: Hour) -> None:
+    """Silver has the hour's facts, gold its rows of every grain as PostgreSQL has them."""
+    lake, start = rig.folder / "lake", f"{hour.start:%Y-%m-%d %H:%M:%S}"
+    facts = [row for row in evidence.delta_rows(lake / "silver" / "facts") if row["event_hour"] == start]
+    [(counted,)] = rig.query("SELECT records FROM ops.hour_outcomes WHERE hour = %s AND outcome = 'fact'", hour.start)
+    assert len({row["event_id"] for row in facts}) == len(facts) == counted
+    for rollup in ROLLUPS:
+        gold = evidence.delta_rows(lake / "gold" / rollup.name)
+        grains: tuple[tuple[Grain, Hour | Day], ...] = (("minute", hour), ("hour", hour), ("day", Day.of(hour.start)))
+        for grain, period in grains:
+            names = ["window_start", *(d.name for d in rollup.dimensions), *(m.name for m in rollup.measured(grain))]
+            part = (grain, f"{period.start:%Y-%m-%d %H:%M:%S}")
+            found = [[row[name] for name in names] for row in gold if (row["grain"], row["period"]) == part]
+            served = rig.query(
+                f"SELECT {', '.join(names)} FROM batch.{rollup.table(grain)}"
+                " WHERE window_start >= %s AND window_start < %s",
+                period.start, period.end,
+            )  # fmt: skip
+            assert comparable(found) == comparable(served), (rollup.name, grain)
+            assert found
 
 
 @pytest.fixture
@@ -102,6 +146,9 @@ def test_an_hour_is_exact_again_and_again_and_replaces_the_live_rows(rig: Rig, h
     assert layers(rig, later) == {"speed"}
     build(rig, "--hour", str(hour))
     assert rows(rig, hour) == first
+    kept = evidence.delta_rows(rig.folder / "lake" / "quarantine")
+    assert [row["reason"] for row in kept] == ["title_too_long"] * 10
+    assert all(json.loads(row["raw"])["title"] == "x" * 600 for row in kept)
     [(version, _)] = published(rig, hour)
     assert version == 2
     rig.send(of_hour(hour, range(500, 530)))
@@ -116,6 +163,8 @@ def test_an_hour_is_exact_again_and_again_and_replaces_the_live_rows(rig: Rig, h
     assert rows(rig, hour) != first
     assert {str(built) for built in built_by(job)} == {str(hour), str(later), str(Hour(hour.start - LENGTH))}
     assert built_by(build(rig, "--touched")) == set(), "nothing has changed since"
+    assert_day_exact(rig, hour)
+    assert_lake_is_what_is_published(rig, hour)
     watcher.over.set()
     watcher.join(10)
     assert watcher.looks > 50
@@ -140,6 +189,36 @@ def test_what_the_speed_layer_left_out_explains_the_difference(rig: Rig, hour: H
     build(rig, "--hour", str(hour))
     assert verdicts(rig, hour) == {"equal", "explained", "differ"}
     assert rig.query(complaints) == [(str(hour),)]
+
+
+def test_a_bad_hour_keeps_itself_back_until_it_is_better(rig: Rig, hour: Hour) -> None:
+    rig.driver()
+    later = Hour(hour.end)
+    rig.send(of_hour(hour, range(100)))
+    rig.send(of_hour(hour, range(100, 130), title="x" * 600))
+    rig.send(of_hour(later, range(300, 400)))
+    rig.drain()
+    wait_for_bronze(rig)
+    rig.keep_cursor()
+    job = rig.job("build_hours", "--hour", str(hour), "--touched")
+    assert job.wait(180) == 1, job.log[-3000:]
+    assert "docs/runbooks/hour_blocked.md" in job.log
+    assert (layers(rig, hour), layers(rig, later)) == ({"speed"}, {"batch"})
+    complaints = "SELECT subject FROM ops.complaints() WHERE runbook = 'hour_blocked'"
+    assert rig.query(complaints) == [(str(hour),)]
+    [(details,)] = rig.query("SELECT details FROM ops.incidents WHERE kind = 'hour_blocked'")
+    assert any("quarantine" in law for law in details["failed"])
+    kept = evidence.delta_rows(rig.folder / "lake" / "quarantine")
+    assert [(row["event_hour"], row["reason"]) for row in kept] == [
+        (f"{hour.start:%Y-%m-%d %H:%M:%S}", "title_too_long")
+    ] * 30
+    assert built_by(build(rig, "--touched")) == set(), "nothing of it has changed"
+    rig.send(of_hour(hour, range(500, 1100)))
+    rig.drain()
+    wait_for_bronze(rig)
+    assert built_by(build(rig, "--touched")) == {hour}
+    assert_hour_exact(rig, hour)
+    assert rig.query(complaints) == []
 
 
 def test_an_hour_that_is_not_over_is_refused(rig: Rig) -> None:

@@ -51,31 +51,31 @@ def seen(postgres: Postgres, of: Hour) -> tuple[list[tuple[Any, ...]], list[tupl
 
 def test_an_hour_is_replaced_whole(postgres: Postgres) -> None:
     with closing(postgres.connect("batch")) as batch:
-        assert publish(batch, source(hour(1), 5), tables(hour(1), 7), {("fact", ""): 7, ("duplicate", ""): 2}) == 1
-        assert publish(batch, source(hour(1), 5), tables(hour(1), 9, "dewiki"), {("fact", ""): 9}) == 2
-        assert publish(batch, source(hour(2), 5), tables(hour(2), 1), {}) == 1
+        assert publish(batch, source(hour(1), 5), tables(hour(1), 7), {("fact", ""): 7, ("duplicate", ""): 2}, {}) == 1
+        assert publish(batch, source(hour(1), 5), tables(hour(1), 9, "dewiki"), {("fact", ""): 9}, {}) == 2
+        assert publish(batch, source(hour(2), 5), tables(hour(2), 1), {}, {}) == 1
     assert seen(postgres, hour(1)) == ([("dewiki", 9, "batch")], [(2, 5)], [("fact", "", 9)])
     assert seen(postgres, hour(2)) == ([("enwiki", 1, "batch")], [(1, 5)], [])
 
 
 def test_an_older_result_never_replaces_a_newer_one(postgres: Postgres) -> None:
     with closing(postgres.connect("batch")) as batch:
-        publish(batch, source(hour(3), 8), tables(hour(3), 8), {("fact", ""): 8})
+        publish(batch, source(hour(3), 8), tables(hour(3), 8), {("fact", ""): 8}, {})
         before = seen(postgres, hour(3))
         with pytest.raises(NewerPublishedError, match="2026-03-01T03"):
-            publish(batch, source(hour(3), 7), tables(hour(3), 7), {("fact", ""): 7})
+            publish(batch, source(hour(3), 7), tables(hour(3), 7), {("fact", ""): 7}, {})
         assert seen(postgres, hour(3)) == before
-        assert publish(batch, source(hour(3), 9), tables(hour(3), 9), {("fact", ""): 9}) == 2, (
+        assert publish(batch, source(hour(3), 9), tables(hour(3), 9), {("fact", ""): 9}, {}) == 2, (
             "the connection is usable"
         )
 
 
 def test_what_fails_half_way_changes_nothing(postgres: Postgres) -> None:
     with closing(postgres.connect("batch")) as batch:
-        publish(batch, source(hour(4), 1), tables(hour(4), 1), {("fact", ""): 1})
+        publish(batch, source(hour(4), 1), tables(hour(4), 1), {("fact", ""): 1}, {})
         before = seen(postgres, hour(4))
         with pytest.raises(psycopg2.errors.CheckViolation):
-            publish(batch, source(hour(4), 2), tables(hour(4), 2), {("lost", ""): 2})
+            publish(batch, source(hour(4), 2), tables(hour(4), 2), {("lost", ""): 2}, {})
     assert seen(postgres, hour(4)) == before
 
 
@@ -87,7 +87,7 @@ def test_two_runs_of_one_hour_wait_for_each_other(postgres: Postgres) -> None:
     def run(edits: int) -> None:
         with closing(postgres.connect("batch")) as batch:
             for _ in range(20):
-                versions.append(publish(batch, source(hour(5), 1), tables(hour(5), edits), {("fact", ""): edits}))
+                versions.append(publish(batch, source(hour(5), 1), tables(hour(5), edits), {("fact", ""): edits}, {}))
 
     def look() -> None:
         while not over.is_set():

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from jobs.lib.publish import Source, publish
-from jobs.lib.quality import HourBlockedError, check
+from jobs.lib.publish import PublishedHours, Source, publish
+from jobs.lib.quality import BlockedError, check_day, check_hour
 from tests.conftest import Postgres
-from wikiweir.hours import Hour
+from wikiweir.hours import Day, Hour
 from wikiweir.rollups import ROLLUPS
 
 _numbers = iter(range(1000))
@@ -53,14 +53,19 @@ def tables(source: Source, **changes: dict[str, Any]) -> dict[str, pa.Table]:
             {"wiki": "enwiki", "user_class": "bot", "size_bucket": "+10", "edits": 2, **changes.get("edit_sizes", {})}
         ],
     }  # fmt: skip
+    distinct = {"activity": {"editors": 1}, "user_activity": {"pages": 1}, "page_activity": {"editors": 1}}
     types = {"text": pa.string(), "bigint": pa.int64(), "integer": pa.int32(), "uuid": pa.binary(16)}
     instant = pa.timestamp("us", "UTC")
     found = {}
     for rollup in ROLLUPS:
-        declared = [*rollup.dimensions, *rollup.additive]
-        schema = [("window_start", instant), *((each.name, types.get(each.pg, instant)) for each in declared)]
-        starts = [{"window_start": minute, **row} for row in rows[rollup.name]]
-        found[rollup.name] = pa.Table.from_pylist(starts, schema=pa.schema(schema))
+        for grain, start in (("minute", minute), ("hour", source.hour.start)):
+            declared = [*rollup.dimensions, *rollup.measured(grain)]
+            schema = [("window_start", instant), *((each.name, types.get(each.pg, instant)) for each in declared)]
+            more = distinct.get(rollup.name, {}) if grain == "hour" else {}
+            starts = [{"window_start": start, **row, **more} for row in rows[rollup.name]]
+            for row in starts:
+                row |= {} if row.get("edits") or grain == "minute" else {"editors": 0}
+            found[rollup.table(grain)] = pa.Table.from_pylist(starts, schema=pa.schema(schema))
     return found
 
 
@@ -85,11 +90,15 @@ def open_incidents(batch: Connection, source: Source) -> list[dict[str, Any]]:
 
 
 def test_a_good_hour_passes_and_every_expectation_has_a_row(batch: Connection, source: Source) -> None:
-    found = check(batch, source, tables(source), ACCOUNTING, ROWS)
+    found = check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
     assert [verdict for verdict in found if not verdict.success] == []
     assert len(results(batch, source, "success")) == len(found) > 50
-    assert {suite for suite, _, _ in results(batch, source, "true")} == {*(r.name for r in ROLLUPS), "laws"}
-    check(batch, source, tables(source), ACCOUNTING, ROWS)
+    assert {suite for suite, _, _ in results(batch, source, "true")} == {
+        *(rollup.table(grain) for rollup in ROLLUPS for grain in ("minute", "hour")),
+        "laws",
+        "totals",
+    }
+    check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
     assert len(results(batch, source, "true")) == len(found), "the same run leaves its results once"
 
 
@@ -112,8 +121,8 @@ def test_a_good_hour_passes_and_every_expectation_has_a_row(batch: Connection, s
 def test_what_cannot_be_blocks_the_hour(
     batch: Connection, source: Source, changes: dict[str, Any], failed: str
 ) -> None:
-    with pytest.raises(HourBlockedError, match=r"docs/runbooks/hour_blocked\.md"):
-        check(batch, source, tables(source, **changes), ACCOUNTING, ROWS)
+    with pytest.raises(BlockedError, match=r"docs/runbooks/hour_blocked\.md"):
+        check_hour(batch, source, tables(source, **changes), ACCOUNTING, ROWS)
     assert failed in [expectation for _, _, expectation in results(batch, source)]
     [details] = open_incidents(batch, source)
     assert any(failed in law for law in details["failed"])
@@ -125,35 +134,73 @@ def test_a_row_twice_a_row_of_another_hour_and_a_row_unaccounted_for_block(batch
     later = Source(hour=Hour(source.hour.end), bronze_version=1, end_offsets={0: 1}, run_id="test")
     strayed = {**tables(source), "page_activity": tables(later)["page_activity"]}
     for rows, bronze_rows, failed in (
-        (twice, ROWS, "expect_compound_columns_to_be_unique(minute, wiki, user_class, size_bucket)"),
-        (strayed, ROWS, "expect_column_values_to_be_between(minute)"),
+        (twice, ROWS, "expect_compound_columns_to_be_unique(window, wiki, user_class, size_bucket)"),
+        (strayed, ROWS, "expect_column_values_to_be_between(window)"),
         (tables(source), ROWS + 1, "expect_column_pair_values_to_be_equal(bronze_rows, accounted)"),
     ):
-        with pytest.raises(HourBlockedError):
-            check(batch, source, rows, ACCOUNTING, bronze_rows)
+        with pytest.raises(BlockedError):
+            check_hour(batch, source, rows, ACCOUNTING, bronze_rows)
         assert failed in [expectation for _, _, expectation in results(batch, source)]
+
+
+def test_an_hour_that_is_not_its_minutes_blocks(batch: Connection, source: Source) -> None:
+    rows = {**tables(source), "edit_sizes_hourly": tables(source, edit_sizes={"edits": 3})["edit_sizes_hourly"]}
+    with pytest.raises(BlockedError):
+        check_hour(batch, source, rows, ACCOUNTING, ROWS)
+    assert results(batch, source) == [
+        ("totals", "critical", "expect_column_pair_values_to_be_equal(edit_sizes.edits, edit_sizes.edits of its parts)")
+    ]
+
+
+def test_too_many_rejects_block(batch: Connection, source: Source) -> None:
+    accounting = {("fact", ""): 3, ("rejected", "no_meta_id"): 21}
+    with pytest.raises(BlockedError):
+        check_hour(batch, source, tables(source), accounting, 24)
+    [details] = open_incidents(batch, source)
+    assert "quarantine" in str(details["failed"])
+    assert details["rows in"] == f"bronze version 1, event_hour {source.hour}"
+    check_hour(batch, source, tables(source), {("fact", ""): 3, ("rejected", "no_meta_id"): 20}, 23)
+
+
+def test_a_day_must_be_its_published_hours(batch: Connection) -> None:
+    day = Day(datetime(2026, 6, 1, tzinfo=UTC))
+    hours = [Hour(day.start), Hour(day.start + timedelta(hours=23))]
+    for hour in hours:
+        of_hour = Source(hour=hour, bronze_version=1, end_offsets={0: 1}, run_id="test")
+        publish(batch, of_hour, tables(of_hour), ACCOUNTING, {})
+    made_of = PublishedHours(day=day, hours=tuple(hours), versions=2)
+    first = Source(hour=hours[0], bronze_version=1, end_offsets={0: 1}, run_id="test")
+    of_one_hour = {name.replace("hourly", "daily"): rows for name, rows in tables(first).items() if "hourly" in name}
+    with pytest.raises(BlockedError, match="day 2026-06-01"):
+        check_day(batch, made_of, of_one_hour, "test")
+    assert ("totals_daily", "critical") in {found[:2] for found in results(batch, first)}
+    batch.cursor().execute("DELETE FROM batch.activity_hourly WHERE window_start = %s", (hours[1].start,))
+    for name in ("user_activity", "page_activity", "edit_sizes"):
+        batch.cursor().execute(f"DELETE FROM batch.{name}_hourly WHERE window_start = %s", (hours[1].start,))
+    check_day(batch, made_of, of_one_hour, "test")
+    assert results(batch, first) == []
 
 
 def test_the_incident_is_over_when_the_hour_passes(batch: Connection, source: Source) -> None:
     for _ in range(2):
-        with pytest.raises(HourBlockedError):
-            check(batch, source, tables(source, edit_sizes={"edits": 1}), ACCOUNTING, ROWS)
+        with pytest.raises(BlockedError):
+            check_hour(batch, source, tables(source, edit_sizes={"edits": 1}), ACCOUNTING, ROWS)
         assert len(open_incidents(batch, source)) == 1, "one, however often it is tried"
-    check(batch, source, tables(source), ACCOUNTING, ROWS)
+    check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
     assert open_incidents(batch, source) == []
 
 
 def test_an_unusual_volume_warns_once_there_are_enough_weeks(batch: Connection, source: Source) -> None:
     for weeks in range(1, 5):
-        check(batch, source, tables(source), ACCOUNTING, ROWS)
+        check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
         assert not [found for found in results(batch, source, "true") if found[0] == "volume"], "too few weeks"
         past = Hour(source.hour.start - weeks * timedelta(days=7))
         of_past = Source(hour=past, bronze_version=1, end_offsets={0: 1}, run_id="test")
-        publish(batch, of_past, tables(of_past), {("fact", ""): 100})
-    check(batch, source, tables(source), ACCOUNTING, ROWS)
+        publish(batch, of_past, tables(of_past), {("fact", ""): 100}, {})
+    check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
     assert results(batch, source) == [("volume", "warning", "expect_column_values_to_be_between(facts)")]
 
 
 def test_an_empty_hour_passes(batch: Connection, source: Source) -> None:
     empty = {name: rows.slice(0, 0) for name, rows in tables(source).items()}
-    assert all(verdict.success for verdict in check(batch, source, empty, {}, 0))
+    assert all(verdict.success for verdict in check_hour(batch, source, empty, {}, 0))

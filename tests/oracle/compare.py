@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ TABLES = {  # file of the oracle: table of PostgreSQL
     "outcomes": ("ops", "stream_outcomes"),
 }
 ROLLUPS = ("activity", "user_activity", "page_activity", "edit_sizes")
+TOPS = ("top_pages", "top_editors")
 EXAMPLES = 3
 Key = tuple[Any, ...]
 Rows = dict[Key, list[Any]]
@@ -154,21 +156,42 @@ def compare(oracle: Path, dsn: str, generation: int | None = None) -> list[Diffe
 
 
 def compare_hour(oracle: Path, dsn: str, hour: datetime) -> list[Difference]:
-    """The rollups' minutes of one hour (its start, UTC) against what the batch layer has published."""
-    begin, end = (f"{at:%Y-%m-%dT%H:%M:%S}" for at in (hour, hour + timedelta(hours=1)))
-    where = sql.SQL("window_start >= {} AND window_start < {}").format(sql.Literal(f"{begin}Z"), sql.Literal(f"{end}Z"))
-    connection = psycopg2.connect(dsn)
-    try:
+    """One hour (its start, UTC) as the oracle has it against what is published: minutes, hour, tops, accounting."""
+    tables = [rollup + suffix for rollup in ROLLUPS for suffix in ("", "_hourly")]
+    with closing(psycopg2.connect(dsn)) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        found = []
-        for table in ROLLUPS:
-            columns, key, expected = read_oracle(oracle / f"{table}.ndjson")
-            of_hour = {k: row for k, row in expected.items() if begin <= k[0] < end}
-            rows = read_postgres(connection, ("batch", table), columns, key, where, set())
-            found.append(difference(table, of_hour, rows, key))
-        return [*found, _outcomes(connection, oracle, begin)]
-    finally:
-        connection.close()
+        found = _published(connection, oracle, tables, "hour", hour, hour + timedelta(hours=1))
+        return [*found, _outcomes(connection, oracle, f"{hour:%Y-%m-%dT%H:%M:%S}")]
+
+
+def compare_day(oracle: Path, dsn: str, day: datetime) -> list[Difference]:
+    """One day (its start, UTC), of which the oracle knows the same hours that are published."""
+    tables = [f"{rollup}_daily" for rollup in ROLLUPS]
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        return _published(connection, oracle, tables, "day", day, day + timedelta(days=1))
+
+
+def _published(
+    connection: Any, oracle: Path, tables: list[str], grain: str, start: datetime, end: datetime
+) -> list[Difference]:
+    """Rows of a period in tables of `batch`, and its tops."""
+    begins, ends = (f"{at:%Y-%m-%dT%H:%M:%S}" for at in (start, end))
+    window = sql.SQL("window_start >= {} AND window_start < {}").format(
+        sql.Literal(f"{begins}Z"), sql.Literal(f"{ends}Z")
+    )
+    found = []
+    for table in [*tables, *TOPS]:
+        columns, key, expected = read_oracle(oracle / f"{table}.ndjson")
+        at = columns.index("window_start")
+        rows = {k: row for k, row in expected.items() if begins <= k[at] < ends}
+        where, more = window, set()
+        if table in TOPS:
+            rows = {k: row for k, row in rows.items() if k[0] == grain}
+            where, more = sql.SQL("{} AND grain = {}").format(window, sql.Literal(grain)), {"as_of"}
+        published = read_postgres(connection, ("batch", table), columns, key, where, more)
+        found.append(difference(table, rows, published, key))
+    return found
 
 
 def _outcomes(connection: Any, oracle: Path, hour: str) -> Difference:

@@ -20,7 +20,12 @@ from typing import Any
 from uuid import UUID
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SECOND, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000  # all times are microseconds since 1970
+SECOND, MINUTE, HOUR, DAY = (
+    1_000_000,
+    60_000_000,
+    3_600_000_000,
+    86_400_000_000,
+)  # microseconds, as all times since 1970
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 INSTANT = re.compile(r"(.{19})(?:\.([0-9]+))?(Z|.{6})")  # takes apart what `meta_dt` of the definitions let through
 SUMS = ("bytes_added", "bytes_removed", "reverts")
@@ -38,6 +43,14 @@ TABLES = {  # table: (key, what is decided by the key, what is added up)
     "page_activity": (("window_start", "wiki", "namespace", "title"), (), ("edits", *SUMS)),  # and last_edit_at
     "edit_sizes": (("window_start", "wiki", "user_class", "size_bucket"), (), ("edits",)),
     "outcomes": (("event_hour", "outcome", "reason"), (), ("records",)),
+}
+ROLLUPS = ("activity", "user_activity", "page_activity", "edit_sizes")
+GRAINS = {"": MINUTE, "_hourly": HOUR, "_daily": DAY}  # what a table's name ends with: length of its windows
+DISTINCT = {"activity": "editors", "user_activity": "pages", "page_activity": "editors"}  # counted by hours and days
+TABLES |= {rollup + suffix: TABLES[rollup] for rollup in ROLLUPS for suffix in GRAINS}
+TOPS = {  # table: (rollup, what is ranked, what is shown beside it); the first hundred by edits, then in this order
+    "top_pages": ("page_activity", ("wiki", "namespace", "title"), ("edits", *SUMS, "last_edit_at")),
+    "top_editors": ("user_activity", ("user_key", "user_class"), ("user_name", "edits", "new_pages", *SUMS)),
 }
 RECENT = "received_at event_id event_time wiki type namespace title user_key user_name user_class severity"
 RECENT += " bytes_changed is_revert is_unpatrolled old_revision new_revision log_type log_action"
@@ -87,6 +100,7 @@ class Oracle:
     def __init__(self, rules: dict[str, Any], secret: bytes, mask: bool) -> None:
         self.rules, self.secret, self.mask = rules, secret, mask
         self.table: dict[str, dict[tuple[Any, ...], Row]] = {name: defaultdict(dict) for name in TABLES}
+        self.members: dict[str, dict[tuple[Any, ...], set[Any]]] = {name: defaultdict(set) for name in TABLES}
         self.recent: list[Row] = []
         self.seen: set[tuple[str, int]] = set()
 
@@ -160,7 +174,7 @@ class Oracle:
         cell = self.table[table][tuple(row[name] for name in key)]
         cell |= {name: row[name] for name in (*key, *decided)}
         cell |= {name: cell.get(name, 0) + row[name] for name in sums}
-        if table == "page_activity":
+        if table.startswith("page_activity"):
             cell["last_edit_at"] = max(cell.get("last_edit_at", ""), row["event_time"])
 
     def record(self, value: bytes, kafka: int) -> None:
@@ -193,15 +207,19 @@ class Oracle:
         wording = prefixes.get(self.language(take(event, "server_name", kind=str)), prefixes["none"])
         row["is_revert"] = is_edit and (take(event, "comment", kind=str) or "").startswith(tuple(wording))
         row["is_unpatrolled"] = is_edit and take(event, "patrolled", kind=bool) is False
-        row |= {"window_start": show(time - time % MINUTE), "event_time": show(time), "size_bucket": self.bucket(size)}
+        row |= {"event_time": show(time), "size_bucket": self.bucket(size)}
         row |= {"events": 1, "edits": int(is_edit), "new_pages": int(row["type"] in self.rules["type"]["new_pages"])}
         row |= {"minor_edits": int(is_minor), "reverts": int(row["is_revert"])}
         row |= {"unpatrolled_edits": int(row["is_unpatrolled"])}
         row |= {"bytes_added": max(size or 0, 0), "bytes_removed": max(-(size or 0), 0), "bytes_changed": size}
-        self.add("activity", row)
-        if is_edit:
-            for table in ("user_activity", "page_activity", "edit_sizes"):
-                self.add(table, row)
+        editor = row["user_key"] if is_edit and row["user_class"] != "hidden" else None
+        page = (row["namespace"], row["title"])
+        for suffix, length in GRAINS.items():
+            row["window_start"] = show(time - time % length)
+            for rollup in ROLLUPS if is_edit else ROLLUPS[:1]:
+                self.add(rollup + suffix, row)
+                members = self.members[rollup + suffix][tuple(row[name] for name in TABLES[rollup][0])]
+                members |= {page} if rollup == "user_activity" else {editor} - {None}
         if time > kafka - 3 * HOUR:
             row |= {"received_at": show(kafka), "event_id": event_id}
             row["severity"] = ("minor" if is_minor else "major") if is_edit else None
@@ -209,17 +227,53 @@ class Oracle:
             row |= {name: take(event, name, kind=str) for name in ("log_type", "log_action")}
             self.recent.append({name: row[name] for name in RECENT.split()})
 
+    def columns(self, table: str) -> list[str]:
+        """Of a rollup's table; its distinct count is filled in now."""
+        key, decided, sums = TABLES[table]
+        columns = [*key, *decided, *sums] + (["last_edit_at"] if table.startswith("page_activity") else [])
+        distinct = DISTINCT.get(table.rsplit("_", 1)[0]) if table.endswith(("_hourly", "_daily")) else None
+        if distinct is None:
+            return columns
+        for at, cell in self.table[table].items():
+            cell[distinct] = len(self.members[table][at])
+        return [*columns, distinct]
+
+    def tops(self, table: str, grain: str) -> list[Row]:
+        """Ranked rows of each window: of each wiki (scope: its name) and of all together (scope: empty)."""
+        rollup, ranked, beside = TOPS[table]
+        groups: dict[tuple[str, str], dict[tuple[Any, ...], Row]] = defaultdict(dict)
+        for row in self.table[rollup + ("_hourly" if grain == "hour" else "_daily")].values():
+            for scope in (row["wiki"], "") if row.get("user_class") != "hidden" else ():
+                group = groups[row["window_start"], scope]
+                name = tuple(row[part] for part in ranked)
+                so_far = group.get(name, {})
+                sums = {
+                    part: row[part] + so_far.get(part, 0) for part in beside if part in ("edits", "new_pages", *SUMS)
+                }
+                latest = {part: max(row[part], so_far.get(part, "")) for part in beside if part not in sums}
+                group[name] = dict(zip(ranked, name, strict=True)) | sums | latest
+        found = []
+        for (window_start, scope), group in groups.items():
+            first = sorted(group.items(), key=lambda item: (-item[1]["edits"], item[0]))[:100]
+            head = {"grain": grain, "window_start": window_start, "scope": scope}
+            found += [head | {"place": place} | row for place, (_, row) in enumerate(first, 1)]
+        return found
+
     def write(self, out: Path) -> None:
         """One file a table, rows sorted by their key, and the summary."""
         out.mkdir(parents=True, exist_ok=True)
         tables = {name: (len(TABLES[name][0]), list(cells.values())) for name, cells in self.table.items()}
         tables["recent_changes"] = (2, self.recent)
+        for name in TOPS:
+            tables[name] = (4, [row for grain in ("hour", "day") for row in self.tops(name, grain)])
         summary: Row = {"records": 0, "outcomes": Counter(), "rows": {}}
         for name, (key_length, rows) in tables.items():
-            columns = (
-                RECENT.split() if name == "recent_changes" else [*TABLES[name][0], *TABLES[name][1], *TABLES[name][2]]
-            )
-            columns += ["last_edit_at"] if name == "page_activity" else []
+            if name == "recent_changes":
+                columns = RECENT.split()
+            elif name in TOPS:
+                columns = ["grain", "window_start", "scope", "place", *TOPS[name][1], *TOPS[name][2]]
+            else:
+                columns = self.columns(name)
             listed = sorted(([row[column] for column in columns] for row in rows), key=lambda row: row[:key_length])
             lines = [
                 json.dumps(line, ensure_ascii=False) for line in ({"columns": columns, "key": key_length}, *listed)

@@ -16,15 +16,23 @@ def hour(number: int) -> Hour:
 
 
 class Answers:
-    """What `ops` says: accounted rows, and what hours wait for."""
+    """What `ops` says: accounted rows, what hours wait for, which are to be judged again, which were kept back."""
 
-    def __init__(self, accounted: dict[Hour, int], waiting: dict[Hour, str], pending: tuple[Hour, ...]) -> None:
-        self.accounted, self.waiting, self.pending = accounted, waiting, pending
+    def __init__(
+        self,
+        accounted: dict[Hour, int],
+        waiting: dict[Hour, str],
+        pending: tuple[Hour, ...],
+        blocked: dict[Hour, int],
+    ) -> None:
+        self.accounted, self.waiting, self.pending, self.blocked = accounted, waiting, pending, blocked
         self.rows: list[tuple[Any, ...]] = []
 
     def execute(self, statement: str, values: tuple[list[datetime]] | None = None) -> None:
         if "pending" in statement:
             self.rows = [(each.start,) for each in self.pending]
+        elif "hour_blocked" in statement:
+            self.rows = [(str(each), rows) for each, rows in self.blocked.items()]
         elif values is None:
             self.rows = [(each.start, records) for each, records in self.accounted.items()]
         else:
@@ -40,10 +48,12 @@ def planned(
     waiting: dict[Hour, str],
     *,
     pending: tuple[Hour, ...] = (),
+    blocked: dict[Hour, int] | None = None,
     wish: Wish = TOUCHED,
     at_most: int = 9,
 ) -> Any:
-    return plan(Answers(accounted, waiting, pending), held, wish, NOW, at_most=at_most)  # type: ignore[arg-type]
+    answers = Answers(accounted, waiting, pending, blocked or {})
+    return plan(answers, held, wish, NOW, at_most=at_most)  # type: ignore[arg-type]
 
 
 def test_hours_with_more_rows_than_are_accounted_for_newest_first() -> None:
@@ -71,6 +81,14 @@ def test_an_hour_that_waits_is_left_to_a_later_run() -> None:
 def test_an_hour_that_is_to_be_judged_again_is_built_again() -> None:
     held = {hour(n): Held(rows=5, files=1) for n in (8, 9)}
     assert planned(held, {hour(8): 5, hour(9): 5}, {}, pending=(hour(8), hour(2))).hours == (hour(8),)
+
+
+def test_an_hour_that_was_kept_back_is_tried_again_when_there_is_more_of_it() -> None:
+    held = {hour(n): Held(rows=5, files=1) for n in (8, 9)}
+    found = planned(held, {}, {}, blocked={hour(8): 5, hour(9): 4})
+    assert found.hours == (hour(9),)
+    assert list(found.waiting) == [hour(8)]
+    assert planned(held, {}, {}, blocked={hour(8): 5}, wish=Wish(hour=hour(8))).hours == (hour(8),), "it is asked for"
 
 
 def test_a_catch_up_goes_on_in_the_next_run() -> None:

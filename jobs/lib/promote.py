@@ -1,0 +1,102 @@
+"""Checked rows into the lake: facts into silver, rollups of all grains into gold; and rejected records into quarantine.
+
+Gold is written from the same memory that was checked and is published. The surprising thing: a run that ends between
+here and PostgreSQL leaves the lake a version ahead. That version has passed the gate, too; `ops.published_hours` names
+the versions that go with what is published.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.lib.bronze import PARTITION_COLUMN
+from jobs.lib.classify import CLASSIFIED
+from jobs.lib.parse import LAKE_ONLY
+from jobs.lib.publish import Tables
+from jobs.lib.tables import FACTS, QUARANTINE, LakeTable, exists, gold, replace, starts
+from wikiweir.hours import Day, Hour
+from wikiweir.rollups import ROLLUPS, Grain, Rollup
+from wikiweir.settings import Settings
+
+JUDGED = ("is_canary", "outcome", "reason", "kafka_time")
+"""Columns that say nothing of a fact (`kafka_time` is its `received_at`)."""
+
+_PLACE = ("partition", "offset")
+
+
+class Part(NamedTuple):
+    """Rows that take the place of those in a table that `where` (SQL) is true of."""
+
+    table: LakeTable
+    rows: DataFrame
+    where: str
+
+
+def promote_hour(settings: Settings, facts: DataFrame, hour: Hour, tables: Tables) -> dict[str, int]:
+    """Replace an hour in silver and gold; table of the lake -> its version with the hour in it."""
+    columns = [name for name in (*CLASSIFIED, *LAKE_ONLY) if name not in JUDGED]
+    silver = Part(FACTS, facts.select(columns), f"{PARTITION_COLUMN} = {starts(hour)}")
+    return _replace(settings, [silver, *_gold(facts.sparkSession, hour, tables, ("minute", "hour"))])
+
+
+def promote_day(settings: Settings, spark: SparkSession, day: Day, tables: Tables) -> None:
+    """Replace a day in gold."""
+    _replace(settings, _gold(spark, day, tables, ("day",)))
+
+
+def quarantine(settings: Settings, records: DataFrame, bronze: DataFrame, hour: Hour, rejected: int) -> None:
+    """Put the rejected ones of an hour's judged records, with their bytes, in place of those that stood there."""
+    where = f"{PARTITION_COLUMN} = {starts(hour)}"
+    spark, path = records.sparkSession, QUARANTINE.path(settings)
+    if not rejected and not (exists(spark, path) and spark.read.format("delta").load(path).where(where).head(1)):
+        return
+    raw = bronze.where(where).select(*_PLACE, "source_topic", "source_partition", "source_offset", "raw")
+    wanted = records.where("outcome = 'rejected'").select(
+        PARTITION_COLUMN, "reason", "event_id", "event_time", "received_at", *_PLACE
+    )
+    rows = raw.join(F.broadcast(wanted), on=list(_PLACE)).dropDuplicates(list(_PLACE))
+    replace(rows, QUARANTINE, settings, where)
+
+
+def _replace(settings: Settings, parts: Sequence[Part]) -> dict[str, int]:
+    """All at once: a commit of Delta is many small steps that leave a core idle."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        versions = pool.map(lambda part: replace(part.rows, part.table, settings, part.where), parts)
+        return {part.table.name: version for part, version in zip(parts, versions, strict=True)}
+
+
+def _gold(spark: SparkSession, period: Hour | Day, tables: Tables, grains: Iterable[Grain]) -> list[Part]:
+    listed = ", ".join(f"'{grain}'" for grain in grains)
+    where = f"grain IN ({listed}) AND period = {starts(period)}"
+    return [
+        Part(
+            gold(rollup), _rows(spark, rollup, {grain: tables[rollup.table(grain)] for grain in grains}, period), where
+        )
+        for rollup in ROLLUPS
+    ]
+
+
+def _rows(spark: SparkSession, rollup: Rollup, tables: Mapping[Grain, pa.Table], period: Hour | Day) -> DataFrame:
+    """Rows of a gold table: grain, period, window_start, dimensions, every metric (NULL where the grain has none)."""
+    keys = {d.name: f"lower(hex({d.name}))" if d.pg == "uuid" else d.name for d in rollup.dimensions}
+    frames = []
+    for grain, table in tables.items():
+        has = {metric.name for metric in rollup.measured(grain)}
+        metrics = (m.name if m.name in has else f"CAST(NULL AS BIGINT) AS {m.name}" for m in rollup.metrics)
+        frames.append(
+            spark.createDataFrame(table).selectExpr(
+                f"'{grain}' AS grain",
+                f"{starts(period)} AS period",
+                "window_start",
+                *(f"{expression} AS {name}" for name, expression in keys.items()),
+                *metrics,
+            )
+        )
+    first, *others = frames
+    for frame in others:
+        first = first.unionByName(frame)
+    return first

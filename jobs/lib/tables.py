@@ -1,0 +1,84 @@
+"""The lake's tables: where they are, how they are partitioned, and how a part of one is replaced.
+
+`silver/facts` has each fact once, `quarantine` what was rejected and why, both by event hour; `gold/<rollup>` has
+the rows of a rollup, by grain and period (the hour that minutes and hours are in, or the day). The surprising thing:
+beyond bronze nothing is ever appended. An hour or a day is put in place of what stood there, in one commit.
+"""
+
+from dataclasses import dataclass
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.lib.bronze import PARTITION_COLUMN
+from wikiweir.hours import Day, Hour
+from wikiweir.rollups import ROLLUPS, Rollup
+from wikiweir.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """A Delta table of the lake."""
+
+    name: str
+    partitioned_by: tuple[str, ...]
+
+    def path(self, settings: Settings) -> str:
+        return f"{settings.lake.rstrip('/')}/{self.name}"
+
+
+BRONZE = LakeTable("bronze", (PARTITION_COLUMN,))
+FACTS = LakeTable("silver/facts", (PARTITION_COLUMN,))
+QUARANTINE = LakeTable("quarantine", (PARTITION_COLUMN,))
+
+
+def gold(rollup: Rollup) -> LakeTable:
+    """A rollup's rows of all grains."""
+    return LakeTable(f"gold/{rollup.name}", ("grain", "period"))
+
+
+TABLES = (BRONZE, FACTS, QUARANTINE, *map(gold, ROLLUPS))
+
+
+KEPT = {
+    # VACUUM's RETAIN is ignored since Delta 4.1; a reader of a pinned version has this long
+    "delta.deletedFileRetentionDuration": "interval 2 days",
+    "delta.logRetentionDuration": "interval 30 days",
+}
+"""Properties of every table."""
+
+
+def exists(spark: SparkSession, path: str) -> bool:
+    """Whether anything has been written there."""
+    return DeltaTable.isDeltaTable(spark, path)
+
+
+def replace(rows: DataFrame, table: LakeTable, settings: Settings, where: str) -> int:
+    """Put `rows` in place of those that `where` (SQL) is true of; the table's version with them in it.
+
+    One file: such a part is some tens of megabytes, and readers open every file.
+    """
+    path = table.path(settings)
+    (
+        rows.coalesce(1)
+        .write.format("delta")
+        .mode("overwrite")
+        .option("replaceWhere", where)
+        .option("mergeSchema", "true")  # a new metric
+        .options(**KEPT)
+        .partitionBy(*table.partitioned_by)
+        .save(path)
+    )
+    # asked of the log that has just committed: DESCRIBE HISTORY is a Spark job, 0.4 s
+    log = rows.sparkSession._jvm.org.apache.spark.sql.delta.DeltaLog  # type: ignore[union-attr]
+    return int(log.forTable(rows.sparkSession._jsparkSession, path).unsafeVolatileSnapshot().version())
+
+
+def newest_version(spark: SparkSession, path: str) -> int:
+    """The version of a table now."""
+    return int(spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").collect()[0]["version"])
+
+
+def starts(period: Hour | Day) -> str:
+    """Its start as a literal of the session's zone, UTC (SQL)."""
+    return f"TIMESTAMP '{period.start:%Y-%m-%d %H:%M:%S}'"
