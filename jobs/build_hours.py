@@ -17,14 +17,13 @@ from typing import TypeVar
 
 import psycopg2
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 
 from jobs.lib import arguments, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.build import HourBuilder
 from jobs.lib.build_day import DayBuilder
 from jobs.lib.owner import RefusedError, bind_instance
-from jobs.lib.plan import Plan, Wish, plan
+from jobs.lib.plan import Plan, Wish, plan, pruned
 from jobs.lib.postgres import connect
 from jobs.lib.publish import NewerPublishedError, stale_days
 from jobs.lib.quality import BlockedError
@@ -40,14 +39,6 @@ log = logging.getLogger("build_hours")
 ALL_PUBLISHED, SOME_FAILED = 0, 1
 
 T = TypeVar("T", Hour, Day)
-
-
-def compact_each(spark: SparkSession, path: str, hours: Sequence[Hour], held: Mapping[Hour, Held]) -> None:
-    """Make one file of each hour that has many."""
-    for hour in hours:
-        if hour in held and held[hour].files > 1:
-            snapshot.compact(spark, path, hour)
-            log.info("hour %s: %s rows compacted from %s files", hour, held[hour].rows, held[hour].files)
 
 
 def build_each(build: Callable[[T], None], what: str, periods: Sequence[T]) -> list[str]:
@@ -74,7 +65,7 @@ def tell(found: Plan, held: Mapping[Hour, Held]) -> None:
         rows = f"{held[hour].rows:,} rows in {held[hour].files} files" if hour in held else "no rows"
         log.info("hour %s: bronze holds %s, %s are accounted for", hour, rows, f"{found.accounted.get(hour, 0):,}")
     for hour, reason in sorted(found.waiting.items()):
-        log.info("hour %s is left to a later run: %s", hour, reason)
+        log.info("hour %s is not built: %s", hour, reason)
     if found.later:
         log.info("%s more hours are left to the next run", found.later)
     if not found.hours:
@@ -97,8 +88,11 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
             return ALL_PUBLISHED
         failed = []
         if found.hours:
-            compact_each(spark, path, found.hours, held)
+            snapshot.compact_each(spark, path, found.hours, held)
             bronze = snapshot.newest(spark, path)
+            with connection.cursor() as cursor:
+                # asked after the version is pinned: an hour that retention took before it is written down by now
+                gone = pruned(cursor)
             hours = HourBuilder(
                 settings=settings,
                 connection=connection,
@@ -108,7 +102,7 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
                 end_offsets=snapshot.end_offsets(bronze, settings.events_topic),
                 held=snapshot.held(bronze),
             )
-            failed += build_each(hours.build, "hour", found.hours)
+            failed += build_each(hours.build, "hour", [hour for hour in found.hours if hour not in gone])
         days = DayBuilder(spark=spark, settings=settings, connection=connection, run_id=run_id, clock=clock)
         failed += build_each(days.build, "day", [stale.day for stale in stale_days(connection)])
         if failed:

@@ -1,6 +1,6 @@
 -- What the writers may have done for them by the owner: leaves, retention, generations. Re-applied when changed.
--- Called by wikiweir_stream (speed.*, ops.bind_instance) and wikiweir_batch (batch.ensure_partitions). The helpers in
--- `ops` are for these functions only. Every function that anyone else may call is SECURITY DEFINER with a fixed search_path.
+-- Called by wikiweir_stream (speed.*, ops.bind_instance) and wikiweir_batch (batch.*, speed.expire_minutes,
+-- ops.expire_findings). The helpers in `ops` are for these functions only. Every function that anyone else may call is SECURITY DEFINER with a fixed search_path.
 -- Numbers of generations are `integer` here, so that a plain literal 1 finds the function.
 
 -- Name of a leaf: activity_g1_20261123, seen_g1_2026112309, batch: activity_20261123, activity_daily_202611.
@@ -392,6 +392,169 @@ AS $$
         RETURNING 1
     )
     SELECT count(*) FROM deleted
+$$;
+
+-- Leaves of a partitioned table, oldest first, and the instants they hold: [starts, ends).
+CREATE OR REPLACE FUNCTION ops.leaves(parent regclass)
+RETURNS TABLE (leaf name, starts timestamptz, ends timestamptz)
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
+AS $$
+    SELECT
+        c.relname,
+        bound.parts[1]::timestamptz,
+        bound.parts[2]::timestamptz
+    FROM pg_inherits AS i
+    JOIN pg_class AS c ON c.oid = i.inhrelid
+    CROSS JOIN LATERAL (
+        SELECT regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''(.+)''\) TO \(''(.+)''\)') AS parts
+    ) AS bound
+    WHERE i.inhparent = parent
+    ORDER BY 2
+$$;
+
+-- Drops days of the live generation's minute rows, of all rollups together, if every hour that has rows in them was
+-- published and found to agree, and all of that is `keep` ago; marks the hours, so that a later reconciliation knows why
+-- there is nothing to hold against them. `held_back`: hours for which an older day stays; `in_use`: days left to the next
+-- call because somebody was in the way.
+CREATE OR REPLACE FUNCTION speed.expire_minutes(
+    keep interval,
+    OUT dropped integer,
+    OUT in_use integer,
+    OUT held_back timestamptz[]
+)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $$
+DECLARE
+    live integer;
+    day record;
+    unsettled timestamptz[];
+BEGIN
+    dropped := 0;
+    in_use := 0;
+    held_back := '{}';
+    SELECT g.generation INTO live FROM ops.generations AS g WHERE g.state = 'live';
+    FOR day IN
+        SELECT
+            l.starts,
+            l.ends,
+            string_agg(format('ONLY speed.%I, speed.%I', b.branch, l.leaf), ', ' ORDER BY b.branch) AS in_order,
+            string_agg(format('speed.%I', l.leaf), ', ') AS leaves
+        FROM ops.partition_rules AS r
+        CROSS JOIN LATERAL (SELECT r.table_name || '_g' || live AS branch) AS b
+        CROSS JOIN LATERAL ops.leaves(to_regclass(format('speed.%I', b.branch))) AS l
+        WHERE r.schema_name = 'speed'
+            AND r.instants = 'windows'
+            AND l.ends <= now() - keep
+        GROUP BY
+            l.starts,
+            l.ends
+        ORDER BY l.starts
+    LOOP
+        BEGIN
+            -- Before anything is looked at, so that no row comes in between; each parent before its leaf, as readers do.
+            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', day.in_order);
+            SELECT COALESCE(array_agg(h ORDER BY h), '{}') INTO unsettled
+            FROM generate_series(day.starts, day.ends - interval '1 hour', '1 hour') AS h
+            WHERE EXISTS ( -- every event is in `activity`, whatever other rollup it is in
+                SELECT FROM speed.activity AS a
+                WHERE a.generation = live
+                    AND a.window_start >= h
+                    AND a.window_start < h + interval '1 hour'
+            )
+            AND NOT EXISTS (
+                SELECT FROM ops.published_hours AS p
+                JOIN ops.reconciliation AS v ON v.hour = p.hour
+                WHERE p.hour = h
+                    AND p.published_at < now() - keep
+                HAVING bool_and(v.verdict IN ('equal', 'explained', 'pruned'))
+            );
+            IF unsettled = '{}' THEN
+                EXECUTE format('DROP TABLE %s', day.leaves);
+                UPDATE ops.published_hours AS p
+                SET speed_pruned_at = now()
+                WHERE p.hour >= day.starts
+                    AND p.hour < day.ends;
+                dropped := dropped + 1;
+            END IF;
+            held_back := held_back || unsettled;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            in_use := in_use + 1;
+        END;
+    END LOOP;
+END
+$$;
+
+-- Drops leaves of a batch table whose instants ended more than `keep` ago and of which no hour was published since then.
+-- `in_use`: leaves left to the next call because somebody was in the way.
+CREATE OR REPLACE FUNCTION batch.expire_partitions(
+    wanted text,
+    keep interval,
+    OUT dropped integer,
+    OUT in_use integer
+)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $$
+DECLARE
+    old record;
+BEGIN
+    dropped := 0;
+    in_use := 0;
+    FOR old IN
+        SELECT l.leaf
+        FROM ops.leaves(to_regclass(format('batch.%I', wanted))) AS l
+        WHERE l.ends <= now() - keep
+            AND NOT EXISTS (
+                SELECT FROM ops.published_hours AS p
+                WHERE p.hour >= l.starts
+                    AND p.hour < l.ends
+                    AND p.published_at >= now() - keep
+            )
+    LOOP
+        BEGIN
+            EXECUTE format('DROP TABLE batch.%I', old.leaf);
+            dropped := dropped + 1;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            in_use := in_use + 1;
+        END;
+    END LOOP;
+END
+$$;
+
+-- Deletes what was found more than `keep` ago and is over; returns how many rows. The newest end of an hour stays: older
+-- hours go by it.
+CREATE OR REPLACE FUNCTION ops.expire_findings(keep interval)
+RETURNS bigint
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH results AS (
+        DELETE FROM ops.quality_results AS q
+        WHERE q.judged_at < now() - keep
+        RETURNING 1
+    ),
+    incidents AS (
+        DELETE FROM ops.incidents AS i
+        WHERE i.closed_at < now() - keep
+        RETURNING 1
+    ),
+    hours AS (
+        DELETE FROM ops.hour_ends AS e
+        WHERE e.recorded_at < now() - keep
+            AND e.hour < (SELECT max(l.hour) FROM ops.hour_ends AS l)
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM results) + (SELECT count(*) FROM incidents) + (SELECT count(*) FROM hours)
 $$;
 
 -- Makes shadow `later` the live generation and retires `earlier`, at once for every reader; fences the retired one's driver.

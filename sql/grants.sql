@@ -57,12 +57,15 @@ GRANT SELECT ON ALL TABLES IN SCHEMA ops TO wikiweir_batch;
 GRANT INSERT, UPDATE, DELETE ON ops.published_hours, ops.published_days TO wikiweir_batch;
 GRANT INSERT, UPDATE ON ops.ranked_periods TO wikiweir_batch;
 GRANT INSERT, DELETE ON ops.hour_outcomes, ops.reconciliation, ops.quality_results TO wikiweir_batch;
-GRANT INSERT, UPDATE ON ops.incidents TO wikiweir_batch;
+GRANT INSERT, UPDATE ON ops.incidents, ops.pruned_hours TO wikiweir_batch;
 GRANT EXECUTE ON FUNCTION
     ops.bind_instance,
+    ops.expire_findings,
     batch.ensure_partitions,
+    batch.expire_partitions,
     batch.rank_tops,
-    batch.rank_periods
+    batch.rank_periods,
+    speed.expire_minutes
 TO wikiweir_batch;
 
 -- readers

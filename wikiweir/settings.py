@@ -25,7 +25,8 @@ class Lifetimes(BaseSettings):
     """How long things live. Retention goes by arrival, never by event time.
 
     The inequalities between the rows are laws under test: a duplicate must be recognisable for longer than
-    the source can repeat it, and Kafka must outlive what a lost checkpoint needs.
+    the source can repeat it, Kafka must outlive what a lost checkpoint needs, and the files of a pinned version the
+    job that reads them.
     """
 
     model_config = SettingsConfigDict(env_prefix="WIKIWEIR_KEEP_", extra="ignore")
@@ -35,8 +36,23 @@ class Lifetimes(BaseSettings):
     """Per partition; what comes first ends the segment's life."""
     seen: timedelta = timedelta(hours=48)
     speed_minutes: timedelta = timedelta(hours=48)
+    """After their hour was published and both layers were found to agree."""
     recent_changes: timedelta = timedelta(hours=3)
     bronze: timedelta = timedelta(days=90)
+    lake_files: timedelta = timedelta(days=2)
+    """Files that no version of a lake table needs any more: how long a job may read a version it has pinned."""
+    lake_log: timedelta = timedelta(days=30)
+    """Versions of a lake table that its history tells of."""
+    batch_minutes: timedelta = timedelta(days=31)
+    """By wiki and class: `activity`, `edit_sizes`."""
+    batch_key_minutes: timedelta = timedelta(hours=72)
+    """By user and by page, where a day has millions of rows."""
+    batch_hours: timedelta = timedelta(days=400)
+    batch_key_hours: timedelta = timedelta(days=31)
+    findings: timedelta = timedelta(days=90)
+    """What was found and is over: results of expectations, closed incidents, ends of hours."""
+    airflow: timedelta = timedelta(days=30)
+    """Runs and logs of tasks."""
     overlap: timedelta = timedelta(seconds=120)
     """How far before its watermark the producer resumes."""
 
@@ -122,4 +138,5 @@ def load() -> Settings:
     """Settings of this instance; files later in the list win over earlier ones, the environment over all."""
     state = home()
     files = (state / "instance.env", state / "secrets.env", PROJECT / ".env")
-    return Settings(_env_file=files, _env_file_encoding="utf-8")  # type: ignore[call-arg]
+    read = {"_env_file": files, "_env_file_encoding": "utf-8"}
+    return Settings(keep=Lifetimes(**read), **read)  # type: ignore[arg-type]

@@ -3,7 +3,8 @@
 Nobody guesses how far late events reach back: `ops.hour_outcomes` accounts for every row that an hour was built from,
 so an hour with more rows than that has got some since. An hour whose layers could not be judged yet is built again too.
 A touched hour that still waits for a query is left to the next run, and one that was kept back until there is more of
-it; one that is asked for is built as it is.
+it; one that is asked for is built as it is. An hour whose rows retention has taken from bronze is built by neither:
+what late rows are there now would replace the whole.
 """
 
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ _BLOCKED = """\
 SELECT i.subject, (i.details ->> 'bronze rows')::bigint
 FROM ops.incidents AS i
 WHERE i.kind = 'hour_blocked' AND i.closed_at IS NULL AND i.details ->> 'bronze rows' IS NOT NULL"""
+_PRUNED = "SELECT p.hour, p.pruned_at FROM ops.pruned_hours AS p"
 _WAITING = "SELECT h, ops.hour_waits_for(h) FROM unnest(%s::timestamptz[]) AS h"
 
 
@@ -54,7 +56,7 @@ class Plan:
 
     hours: tuple[Hour, ...]
     waiting: Mapping[Hour, str]
-    """Hours that have ended and are not ready, with what they wait for."""
+    """Hours that have ended and are not built, with why: what they wait for, or that their rows are gone."""
     later: int
     """Hours beyond the limit, for the next run."""
     accounted: Mapping[Hour, int]
@@ -63,13 +65,31 @@ class Plan:
 
 def plan(cursor: Cursor, held: Mapping[Hour, Held], wish: Wish, now: datetime, *, at_most: int = AT_MOST) -> Plan:
     """Look at every hour of bronze. The hour asked for is built unless nobody has ever had a row of it."""
-    accounted = _accounted(cursor)
+    accounted, gone = accounted_rows(cursor), pruned(cursor)
     asked = [wish.hour] if wish.hour is not None and (wish.hour in held or wish.hour in accounted) else []
     asked += sorted(_in_range(held, wish), reverse=True)
     touched, waiting = _touched(cursor, held, accounted, now) if wish.touched else ([], {})
-    hours = tuple(dict.fromkeys([*asked, *touched[:at_most]]))
     left = {hour: reason for hour, reason in waiting.items() if hour not in asked}
+    left |= {hour: _why(gone[hour]) for hour in [*asked, *touched, *left] if hour in gone}
+    touched = [hour for hour in touched if hour not in gone]
+    hours = tuple(hour for hour in dict.fromkeys([*asked, *touched[:at_most]]) if hour not in gone)
     return Plan(hours, left, max(0, len(touched) - at_most), accounted)
+
+
+def accounted_rows(cursor: Cursor) -> Mapping[Hour, int]:
+    """Rows that each published hour was built from."""
+    cursor.execute(_ACCOUNTED)
+    return {Hour.of(hour): records for hour, records in cursor.fetchall()}
+
+
+def pruned(cursor: Cursor) -> Mapping[Hour, datetime]:
+    """Hours whose rows in bronze are gone, or going, with when that was written down."""
+    cursor.execute(_PRUNED)
+    return {Hour.of(hour): pruned_at for hour, pruned_at in cursor.fetchall()}
+
+
+def _why(pruned_at: datetime) -> str:
+    return f"its rows in bronze were pruned on {pruned_at:%Y-%m-%d}; what was published of it stays"
 
 
 def _in_range(held: Mapping[Hour, Held], wish: Wish) -> list[Hour]:
@@ -96,11 +116,6 @@ def _touched(
     blocked = {Hour.parse(subject): rows for subject, rows in cursor.fetchall()}
     waiting |= {hour: KEPT_BACK for hour in found if held[hour].rows == blocked.get(hour)}
     return [hour for hour in found if hour not in waiting], waiting
-
-
-def _accounted(cursor: Cursor) -> Mapping[Hour, int]:
-    cursor.execute(_ACCOUNTED)
-    return {Hour.of(hour): records for hour, records in cursor.fetchall()}
 
 
 def _pending(cursor: Cursor) -> set[Hour]:

@@ -22,11 +22,16 @@ from jobs.lib.postgres import transaction
 from jobs.lib.publish import Source
 from wikiweir.rollups import ROLLUPS, Rollup
 
-EQUAL, PENDING, EXPLAINED, DIFFER = "equal", "pending", "explained", "differ"
-WORSE = (EQUAL, EXPLAINED, PENDING, DIFFER)
+EQUAL, PENDING, EXPLAINED, PRUNED, DIFFER = "equal", "pending", "explained", "pruned", "differ"
+WORSE = (EQUAL, EXPLAINED, PRUNED, PENDING, DIFFER)
 INCIDENT = "layers_differ"
 RECORDS = "records"
 LIVE = "SELECT g.generation FROM ops.generations AS g WHERE g.state = 'live'"
+
+_IS_PRUNED = """\
+SELECT FROM ops.published_hours AS p JOIN ops.generations AS g ON g.went_live_at <= p.speed_pruned_at
+WHERE g.state = 'live' AND p.hour = %s"""
+"""A generation that went live later has rows of its own of the hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,9 @@ def reconcile(connection: Connection, source: Source, left: Mapping[str, pa.Tabl
 
 def _verdict(cursor: Cursor, source: Source, records: Sums, ledger_at: Offsets) -> str:
     """What values that differ mean: an error where both took in the same, or where what was ahead must have met."""
+    cursor.execute(_IS_PRUNED, (source.hour.start,))
+    if cursor.fetchone() is not None:
+        return PRUNED
     if records.speed <= records.batch:
         # past bronze's end the speed layer has all that bronze has: as many are the same ones, fewer are too few
         return DIFFER if offsets.covers(ledger_at, source.end_offsets) else PENDING

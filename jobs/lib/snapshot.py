@@ -4,11 +4,17 @@ The surprising thing: what each hour holds is counted, not remembered. A count o
 footers of the files and no data, and says which hours got rows since they were published without any look-back.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from delta.exceptions import DeltaConcurrentModificationException
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    DeltaConcurrentModificationException,
+)
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -17,8 +23,18 @@ from jobs.lib.offsets import Offsets
 from jobs.lib.tables import newest_version, starts
 from wikiweir.hours import Hour
 
+log = logging.getLogger(__name__)
+
 NEWEST = timedelta(hours=1)
 """The newest offsets of bronze stand in the rows of its last hour by Kafka's clock."""
+
+CONFLICTS = (
+    DeltaConcurrentModificationException,
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+)
+"""What Delta says to the slower of two writers; in Python the first is not the base of the others."""
 
 COMPACTION = {
     # the default, 1 GiB, would write an hour anew at every run; one of 130,000 events has 60 MB
@@ -55,11 +71,11 @@ def held(snapshot: Snapshot) -> Mapping[Hour, Held]:
     counted = snapshot.table.groupBy(PARTITION_COLUMN).agg(
         F.count("*").alias("rows"), F.count_distinct("_metadata.file_path").alias("files")
     )
-    return {_hour(row[PARTITION_COLUMN]): Held(row["rows"], row["files"]) for row in counted.collect()}
+    return {hour_of(row[PARTITION_COLUMN]): Held(row["rows"], row["files"]) for row in counted.collect()}
 
 
-def _hour(naive: datetime) -> Hour:
-    """Spark hands a timestamp out in the process's zone, without saying so."""
+def hour_of(naive: datetime) -> Hour:
+    """The hour of a partition. Spark hands a timestamp out in the process's zone, without saying so."""
     return Hour(naive.astimezone(UTC))
 
 
@@ -82,5 +98,13 @@ def compact(spark: SparkSession, path: str, hour: Hour) -> None:
         spark.conf.set(name, value)
     try:
         spark.sql(f"OPTIMIZE delta.`{path}` WHERE {PARTITION_COLUMN} = {starts(hour)}")
-    except DeltaConcurrentModificationException:
+    except CONFLICTS:
         return
+
+
+def compact_each(spark: SparkSession, path: str, hours: Iterable[Hour], held: Mapping[Hour, Held]) -> None:
+    """Make one file of each hour that has many."""
+    for hour in hours:
+        if hour in held and held[hour].files > 1:
+            compact(spark, path, hour)
+            log.info("hour %s: %s rows compacted from %s files", hour, held[hour].rows, held[hour].files)

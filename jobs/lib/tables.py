@@ -6,6 +6,7 @@ beyond bronze nothing is ever appended. An hour or a day is put in place of what
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -13,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.lib.bronze import PARTITION_COLUMN
 from wikiweir.hours import Day, Hour
 from wikiweir.rollups import ROLLUPS, Rollup
-from wikiweir.settings import Settings
+from wikiweir.settings import Lifetimes, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,12 @@ def gold(rollup: Rollup) -> LakeTable:
 TABLES = (BRONZE, FACTS, QUARANTINE, *map(gold, ROLLUPS))
 
 
-KEPT = {
-    # VACUUM's RETAIN is ignored since Delta 4.1; a reader of a pinned version has this long
-    "delta.deletedFileRetentionDuration": "interval 2 days",
-    "delta.logRetentionDuration": "interval 30 days",
-}
-"""Properties of every table."""
+def retention(keep: Lifetimes) -> dict[str, str]:
+    """Properties of every table of the lake. (What VACUUM is told to retain is ignored since Delta 4.1.)"""
+    return {
+        "delta.deletedFileRetentionDuration": _interval(keep.lake_files),
+        "delta.logRetentionDuration": _interval(keep.lake_log),
+    }
 
 
 def exists(spark: SparkSession, path: str) -> bool:
@@ -65,7 +66,7 @@ def replace(rows: DataFrame, table: LakeTable, settings: Settings, where: str) -
         .mode("overwrite")
         .option("replaceWhere", where)
         .option("mergeSchema", "true")  # a new metric
-        .options(**KEPT)
+        .options(**retention(settings.keep))
         .partitionBy(*table.partitioned_by)
         .save(path)
     )
@@ -82,3 +83,9 @@ def newest_version(spark: SparkSession, path: str) -> int:
 def starts(period: Hour | Day) -> str:
     """Its start as a literal of the session's zone, UTC (SQL)."""
     return f"TIMESTAMP '{period.start:%Y-%m-%d %H:%M:%S}'"
+
+
+def _interval(length: timedelta) -> str:
+    """As Delta's properties say it."""
+    days, rest = divmod(length, timedelta(days=1))
+    return f"interval {days} days" if not rest else f"interval {length // timedelta(seconds=1)} seconds"

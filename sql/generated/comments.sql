@@ -617,6 +617,7 @@ COMMENT ON COLUMN ops.published_hours.run_id IS 'Run that published it.';
 COMMENT ON COLUMN ops.published_hours.published_at IS 'When it was published.';
 COMMENT ON COLUMN ops.published_hours.lake_versions IS 'Versions of the lake''s tables (silver and gold) that hold the hour as it was published.';
 COMMENT ON COLUMN ops.published_hours.seconds IS 'How long each step of its run took; empty until the run is over.';
+COMMENT ON COLUMN ops.published_hours.speed_pruned_at IS 'When the speed layer''s rows of the hour were dropped; NULL if they were not.';
 
 COMMENT ON TABLE ops.published_days IS 'Days of which hours are published, and which they are made of; a day is built again when one of its hours is.';
 COMMENT ON COLUMN ops.published_days.day IS 'Start of the day.';
@@ -639,6 +640,12 @@ COMMENT ON COLUMN ops.hour_outcomes.outcome IS 'fact, canary, duplicate, rejecte
 COMMENT ON COLUMN ops.hour_outcomes.reason IS 'Why it was rejected; empty otherwise.';
 COMMENT ON COLUMN ops.hour_outcomes.records IS 'How many rows.';
 
+COMMENT ON TABLE ops.pruned_hours IS 'Hours whose rows in bronze have lived long enough; what was published of them stays, and they are never built again.';
+COMMENT ON COLUMN ops.pruned_hours.hour IS 'Start of the event hour.';
+COMMENT ON COLUMN ops.pruned_hours.rows IS 'How many rows bronze held of it; late ones, pruned in their turn, are added.';
+COMMENT ON COLUMN ops.pruned_hours.newest_arrival IS 'When the newest of them had entered Kafka.';
+COMMENT ON COLUMN ops.pruned_hours.pruned_at IS 'When it was written down, just before the rows were deleted.';
+
 COMMENT ON TABLE ops.hour_ends IS 'What Kafka held when the producer had read past the end of an hour; an hour without a row has that of the next one.';
 COMMENT ON COLUMN ops.hour_ends.hour IS 'Start of the newest hour that was over for the producer.';
 COMMENT ON COLUMN ops.hour_ends.cursor_at IS 'How far it had read, by the source''s clock.';
@@ -653,7 +660,7 @@ COMMENT ON COLUMN ops.reconciliation.speed IS 'Sum in the speed layer.';
 COMMENT ON COLUMN ops.reconciliation.batch IS 'Sum in the batch layer.';
 COMMENT ON COLUMN ops.reconciliation.difference IS 'batch less speed.';
 COMMENT ON COLUMN ops.reconciliation.keys_differing IS 'Keys (minute and dimensions) whose values are not the same, or that only one layer has.';
-COMMENT ON COLUMN ops.reconciliation.verdict IS 'equal; pending: one layer has seen more of the hour than the other, judged again; explained: the events that the speed layer left to the batch make up for it, key by key; differ: one of them is wrong.';
+COMMENT ON COLUMN ops.reconciliation.verdict IS 'equal; pending: one layer has seen more of the hour than the other, judged again; explained: the events that the speed layer left to the batch make up for it, key by key; pruned: the speed layer''s rows of the hour have been dropped; differ: one of them is wrong.';
 COMMENT ON COLUMN ops.reconciliation.ledger_offsets IS 'How far the speed layer was, per Kafka partition.';
 COMMENT ON COLUMN ops.reconciliation.run_id IS 'Run that judged.';
 COMMENT ON COLUMN ops.reconciliation.judged_at IS 'When.';

@@ -9,9 +9,10 @@ from tests.conftest import Postgres
 ROLLUPS = ("activity", "edit_sizes", "page_activity", "user_activity")
 COARSER = tuple(f"{name}_{grain}" for name in ROLLUPS for grain in ("hourly", "daily"))
 EVERY_OPS_TABLE = (
-    "generations", "hour_ends", "hour_outcomes", "incidents", "instance", "partition_rules", "published_days",
-    "published_hours", "quality_results", "ranked_periods", "reconciliation", "repeatable_files", "schema_version",
-    "seen_partitions", "stream_batches", "stream_gaps", "stream_outcomes", "stream_owner", "stream_progress",
+    "generations", "hour_ends", "hour_outcomes", "incidents", "instance", "partition_rules", "pruned_hours",
+    "published_days", "published_hours", "quality_results", "ranked_periods", "reconciliation", "repeatable_files",
+    "schema_version", "seen_partitions", "stream_batches", "stream_gaps", "stream_outcomes", "stream_owner",
+    "stream_progress",
 )  # fmt: skip
 VIEWS = (
     *ROLLUPS, *COARSER, "dim_wiki", "editors_hourly", "event_type_counts", "namespace_edit_counts", "recent_changes",
@@ -30,7 +31,8 @@ BATCH = (
     {f"batch.{name}": "SIUD" for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors")}
     | {f"speed.{name}": "S" for name in (*ROLLUPS, "wikis", "seen", "recent_changes")}
     | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
-    | {"ops.published_hours": "SIUD", "ops.published_days": "SIUD", "ops.ranked_periods": "SIU", "ops.incidents": "SIU"}
+    | {f"ops.{name}": "SIUD" for name in ("published_hours", "published_days")}
+    | {f"ops.{name}": "SIU" for name in ("ranked_periods", "incidents", "pruned_hours")}
     | {f"ops.{name}": "SID" for name in ("hour_outcomes", "reconciliation", "quality_results")}
 )
 READER = {f"serving.{name}": "S" for name in VIEWS} | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
@@ -44,7 +46,10 @@ FUNCTIONS = {
         "speed.ensure_partitions", "speed.expire_ledger", "speed.expire_recent_changes", "speed.expire_seen",
         "speed.swap_generation",
     },
-    "batch": {"batch.ensure_partitions", "batch.rank_periods", "batch.rank_tops", "ops.bind_instance"} | READ_BY_ALL,
+    "batch": READ_BY_ALL | WITH_OWN_RIGHTS | {
+        "batch.ensure_partitions", "batch.expire_partitions", "ops.bind_instance", "ops.expire_findings",
+        "speed.expire_minutes",
+    },
     "reader": READ_BY_ALL,
 }  # fmt: skip
 
@@ -179,6 +184,7 @@ READER_ATTEMPTS = [
     "SELECT speed.swap_generation(1, 2)",
     "SELECT speed.drop_generation(1)",
     "SELECT batch.ensure_partitions('{}')",
+    "SELECT batch.expire_partitions('activity', '0')",
     "SELECT ops.bind_instance('x')",
 ]
 
@@ -233,6 +239,7 @@ def test_reader_is_bounded(postgres: Postgres) -> None:
         ("stream", "CREATE VIEW serving.x AS SELECT 1"),
         ("stream", "INSERT INTO serving.dim_wiki VALUES ('x', 'x', 'x', 'x', 'x', 'x', now())"),
         ("stream", "INSERT INTO ops.published_hours VALUES (now(), 1, 1, '{}', 'x')"),
+        ("stream", "SELECT speed.expire_minutes('0')"),
         ("stream", "SELECT ops.ensure_leaves('batch', NULL, '{2026-11-23}', '{}', '{}')"),
         ("batch", "INSERT INTO speed.edit_sizes VALUES (1, now(), 'x', 'x', 'x', 1)"),
         ("batch", "UPDATE speed.activity SET events = 0"),

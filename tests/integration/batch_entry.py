@@ -17,7 +17,7 @@ from typing import Any
 from pyspark import SparkContext
 
 from jobs import build_hours
-from jobs.lib import build, build_day, promote, publish, snapshot
+from jobs.lib import build, promote, publish, snapshot
 
 
 class EndAt:
@@ -87,16 +87,12 @@ def arm(step: str, end: EndAt) -> None:
             snapshot.compact = end.beside(end.while_a_file_is_new, snapshot.compact)
         case "cleaning":
             build.clean = end.beside(end.while_tasks_run, build.clean)
-        case "checking":
-            build.check_hour = end.before(build.check_hour)
         case "promoting":  # one table of the lake has the hour, the others are about to
             promote.replace = end.after(promote.replace)
         case "publishing":  # the rows are in PostgreSQL, the transaction is open
             publish.copy = end.after(publish.copy)
         case "published":
             build.reconcile = end.before(build.reconcile)
-        case "day":
-            build_day.publish_day = end.before(build_day.publish_day)
         case _:
             raise ValueError(f"expected a step, found {step}")
 

@@ -156,13 +156,13 @@ class Rig:
             driver.kill()
         self._producer.close()
 
-    def send(self, events: Iterable[dict[str, Any] | bytes]) -> int:
-        """Put records into Kafka as the producer does; how many."""
+    def send(self, events: Iterable[dict[str, Any] | bytes], *, arrived: datetime | None = None) -> int:
+        """Put records into Kafka as the producer does, now or as if at `arrived`; how many."""
         count = 0
         for count, one in enumerate(events, 1):
             value = one if isinstance(one, bytes) else json.dumps(one).encode()
             key = b"none" if isinstance(one, bytes) else str(one.get("meta", {}).get("id")).encode()
-            now = time.time_ns() // 1_000_000
+            now = int((arrived.timestamp() if arrived else time.time()) * 1000)
             self._producer.send(
                 self.settings.events_topic,
                 value,
@@ -187,9 +187,9 @@ class Rig:
         more = {"WIKIWEIR_STREAM_PORT": str(ports.free_port())} if options.pop("other_port", False) else {}
         return self._submit(name, entry, [json.dumps(options)] if options else [], more)
 
-    def job(self, name: str, *arguments: str) -> Driver:
-        """Start a job of ours as `./weir submit` does."""
-        return self._submit(name, PROJECT / "jobs" / f"{name}.py", arguments, {})
+    def job(self, name: str, *arguments: str, **more: str) -> Driver:
+        """Start a job of ours as `./weir submit` does; `more` stands in its environment."""
+        return self._submit(name, PROJECT / "jobs" / f"{name}.py", arguments, more)
 
     def _submit(self, name: str, script: Path, arguments: Sequence[str], more: dict[str, str]) -> Driver:
         outside = {key: value for key, value in os.environ.items() if not key.startswith(("WIKIWEIR_", "SPARK_"))}

@@ -32,7 +32,7 @@ def of_hour(hour: Hour, seeds: range, **changes: Any) -> list[dict[str, Any]]:
 
 def build(rig: Rig, *arguments: str) -> Driver:
     job = rig.job("build_hours", *arguments)
-    assert job.wait(180) == 0, job.log[-3000:]
+    assert job.wait(300) == 0, job.log[-3000:]
     return job
 
 

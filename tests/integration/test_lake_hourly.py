@@ -61,9 +61,9 @@ def published(settings: Settings) -> dict[Hour, int]:
     return {Hour.of(start): version for start, version in found}
 
 
-def log_of(weir: Weir, run_id: str, task: str) -> str:
+def log_of(weir: Weir, run_id: str, task: str, dag: str = "lake_hourly") -> str:
     """What Airflow keeps of a task's attempts."""
-    folder = weir.home / "logs" / "airflow" / "dag_id=lake_hourly" / f"run_id={run_id}" / f"task_id={task}"
+    folder = weir.home / "logs" / "airflow" / f"dag_id={dag}" / f"run_id={run_id}" / f"task_id={task}"
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.log")))
 
 
@@ -144,6 +144,20 @@ def test_a_killed_job_is_run_again(weir: Weir, settings: Settings, client: Clien
     ]
     assert task["try_number"] == 2
     assert_hour_exact(settings, hour, tmp_path)
+
+
+def test_the_daily_maintenance_runs_on_a_running_stack(weir: Weir, settings: Settings, client: Client) -> None:
+    def runs() -> dict[str, str]:
+        return {run["dag_run_id"]: run["state"] for run in client.get("dags/lake_maintenance/dagRuns")["dag_runs"]}
+
+    before = published(settings)
+    run_id = str(client.post("dags/lake_maintenance/dagRuns", {"logical_date": None})["dag_run_id"])
+    wait_for(lambda: runs()[run_id] in {"success", "failed"}, 300, lambda: str(runs()))
+    log = {task: log_of(weir, run_id, task, "lake_maintenance") for task in ("maintain_lake", "clean_metadata")}
+    assert runs()[run_id] == "success", log
+    assert "bronze: 0 hours hold nothing that arrived since" in log["maintain_lake"]
+    assert "Checking table dag_run" in log["clean_metadata"]
+    assert before.keys() <= published(settings).keys()
 
 
 def test_nobody_gets_in_without_a_log_in(weir: Weir, client: Client) -> None:

@@ -22,9 +22,9 @@ _numbers = iter(range(1000))
 class Layers:
     """One hour of its own: what the speed layer counted, what the batch layer publishes."""
 
-    def __init__(self, stream: Connection, batch: Connection) -> None:
-        self.stream, self.batch = stream, batch
-        self.hour = Hour(datetime(2026, 4, 1, tzinfo=UTC) + timedelta(hours=next(_numbers)))
+    def __init__(self, stream: Connection, batch: Connection, reader: Connection) -> None:
+        self.stream, self.batch, self.reader = stream, batch, reader
+        self.hour = Hour(datetime(2020, 4, 1, tzinfo=UTC) + timedelta(hours=next(_numbers)))
         self.ask(self.stream, "SELECT speed.ensure_partitions(1, %s::timestamptz[], '{}', '{}')", [self.hour.start])
 
     def ask(self, connection: Connection, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -80,6 +80,14 @@ class Layers:
         )
         return tuple(row)
 
+    @property
+    def start(self) -> datetime:
+        return self.hour.start
+
+    def served(self) -> list[tuple[Any, ...]]:
+        """What readers see of the hour."""
+        return self.ask(self.reader, "SELECT * FROM serving.edit_sizes WHERE window_start = %s", self.start)
+
     def incidents(self) -> list[tuple[Any, ...]]:
         """Whether each incident of the hour is still open."""
         statement = "SELECT closed_at IS NULL FROM ops.incidents WHERE subject = %s ORDER BY id"
@@ -88,8 +96,12 @@ class Layers:
 
 @pytest.fixture
 def layers(postgres: Postgres) -> Iterator[Layers]:
-    with closing(postgres.connect("stream")) as stream, closing(postgres.connect("batch")) as batch:
-        yield Layers(stream, batch)
+    with (
+        closing(postgres.connect("stream")) as stream,
+        closing(postgres.connect("batch")) as batch,
+        closing(postgres.connect("reader")) as reader,
+    ):
+        yield Layers(stream, batch, reader)
 
 
 def test_equal(layers: Layers) -> None:
@@ -143,3 +155,25 @@ def test_a_key_that_only_one_layer_has_is_a_difference(layers: Layers) -> None:
     layers.commit(90)
     assert layers.publish(0, records=0, end=90) == "differ"
     assert layers.found() == (0, 0, 0, 1, "differ")
+
+
+def test_an_hour_whose_live_rows_were_dropped_is_served_as_before_and_judged_no_more(layers: Layers) -> None:
+    layers.speed(7, records=9, ledger=100)
+    layers.publish(7, records=9, end=90)
+    served = layers.served()
+    assert len(served) == 1
+    layers.ask(layers.batch, "UPDATE ops.published_hours SET published_at = '2020-04-30' WHERE hour = %s", layers.start)
+    layers.ask(layers.batch, "SELECT speed.expire_minutes('48 hours')")
+    assert layers.ask(layers.batch, "SELECT FROM speed.edit_sizes WHERE window_start = %s", layers.start) == []
+    assert layers.served() == served
+    assert layers.publish(8, records=9, end=110) == "pruned"
+    assert layers.found() == (0, 8, 8, 1, "pruned")
+    assert layers.incidents() == []
+
+
+def test_a_generation_that_went_live_after_the_drop_is_judged_again(layers: Layers) -> None:
+    layers.speed(7, records=9, ledger=100)
+    layers.publish(8, records=9, end=90)
+    mark = "UPDATE ops.published_hours SET speed_pruned_at = '2020-05-01' WHERE hour = %s"
+    layers.ask(layers.batch, mark, layers.start)
+    assert layers.publish(8, records=9, end=90) == "differ"

@@ -16,7 +16,7 @@ def hour(number: int) -> Hour:
 
 
 class Answers:
-    """What `ops` says: accounted rows, what hours wait for, which are to be judged again, which were kept back."""
+    """What `ops` says: accounted rows, what hours wait for, which are to be judged again, were kept back or pruned."""
 
     def __init__(
         self,
@@ -24,8 +24,10 @@ class Answers:
         waiting: dict[Hour, str],
         pending: tuple[Hour, ...],
         blocked: dict[Hour, int],
+        pruned: dict[Hour, datetime],
     ) -> None:
-        self.accounted, self.waiting, self.pending, self.blocked = accounted, waiting, pending, blocked
+        self.accounted, self.waiting, self.pending = accounted, waiting, pending
+        self.blocked, self.pruned = blocked, pruned
         self.rows: list[tuple[Any, ...]] = []
 
     def execute(self, statement: str, values: tuple[list[datetime]] | None = None) -> None:
@@ -33,6 +35,8 @@ class Answers:
             self.rows = [(each.start,) for each in self.pending]
         elif "hour_blocked" in statement:
             self.rows = [(str(each), rows) for each, rows in self.blocked.items()]
+        elif "pruned" in statement:
+            self.rows = [(each.start, pruned_at) for each, pruned_at in self.pruned.items()]
         elif values is None:
             self.rows = [(each.start, records) for each, records in self.accounted.items()]
         else:
@@ -49,10 +53,11 @@ def planned(
     *,
     pending: tuple[Hour, ...] = (),
     blocked: dict[Hour, int] | None = None,
+    pruned: tuple[Hour, ...] = (),
     wish: Wish = TOUCHED,
     at_most: int = 9,
 ) -> Any:
-    answers = Answers(accounted, waiting, pending, blocked or {})
+    answers = Answers(accounted, waiting, pending, blocked or {}, dict.fromkeys(pruned, NOW))
     return plan(answers, held, wish, NOW, at_most=at_most)  # type: ignore[arg-type]
 
 
@@ -112,3 +117,19 @@ def test_an_hour_that_nobody_had_a_row_of_is_not_published() -> None:
 def test_a_range_is_what_the_lake_holds_of_it() -> None:
     held = {hour(n): Held(rows=5, files=1) for n in (5, 7, 8, 9)}
     assert planned(held, {hour(8): 5}, {}, wish=Wish(first=hour(6), last=hour(8))).hours == (hour(8), hour(7))
+
+
+def test_an_hour_whose_bronze_was_pruned_is_never_built_again() -> None:
+    held = {hour(n): Held(rows=2, files=1) for n in (7, 8, 9)}  # late rows of 7 and 8, or all that a killed run left
+    accounted = {hour(n): 100 for n in (6, 7)}
+    reason = "its rows in bronze were pruned on 2026-11-23; what was published of it stays"
+    gone = (hour(6), hour(7), hour(8))
+    found = planned(held, accounted, {hour(8): "the lake"}, pruned=gone)
+    assert (found.hours, found.waiting) == ((hour(9),), {hour(8): reason})
+    found = planned(held, accounted, {}, pruned=gone, pending=(hour(7),), at_most=1)
+    assert (found.hours, found.waiting, found.later) == ((hour(9),), {hour(8): reason, hour(7): reason}, 0)
+    for asked in gone:
+        found = planned(held, accounted, {}, pruned=gone, wish=Wish(hour=asked))
+        assert (found.hours, found.waiting) == ((), {asked: reason})
+    found = planned(held, accounted, {}, pruned=gone, wish=Wish(first=hour(5), last=hour(9)))
+    assert (found.hours, set(found.waiting)) == ((hour(9),), {hour(7), hour(8)})

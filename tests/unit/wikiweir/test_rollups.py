@@ -3,7 +3,6 @@
 import pytest
 
 from wikiweir.rollups import ROLLUPS, Rollup
-from wikiweir.settings import Lifetimes
 
 each_rollup = pytest.mark.parametrize("rollup", ROLLUPS, ids=lambda r: r.name)
 
@@ -25,11 +24,3 @@ def test_every_word_a_person_reads_is_there(rollup: Rollup) -> None:
     for named in (*rollup.dimensions, *rollup.metrics):
         assert named.label
         assert named.help.endswith(".")
-
-
-def test_lifetimes_keep_their_order() -> None:
-    """A duplicate must be recognisable for longer than it can come back, and Kafka must outlive a lost checkpoint."""
-    keep = Lifetimes()
-    assert keep.kafka > keep.seen > keep.overlap
-    assert keep.bronze > keep.kafka
-    assert keep.speed_minutes >= keep.recent_changes

@@ -1,0 +1,73 @@
+"""How long rows live in PostgreSQL: which lifetime goes for which table, and the calls that drop what has lived.
+
+Whole leaves are dropped, by functions of the owner's that wait a tenth of a second for readers and no longer. The
+surprising thing: a table of `batch` that stands in neither list fails a test, so that a new one is decided upon.
+"""
+
+import logging
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
+
+from wikiweir.clock import Clock
+from wikiweir.settings import Lifetimes
+
+log = logging.getLogger(__name__)
+
+KEPT = {
+    "activity": "batch_minutes",
+    "edit_sizes": "batch_minutes",
+    "user_activity": "batch_key_minutes",
+    "page_activity": "batch_key_minutes",
+    "activity_hourly": "batch_hours",
+    "edit_sizes_hourly": "batch_hours",
+    "user_activity_hourly": "batch_key_hours",
+    "page_activity_hourly": "batch_key_hours",
+}
+"""Table of `batch` -> field of `Lifetimes`."""
+FOR_EVER = {
+    "activity_daily",
+    "edit_sizes_daily",
+    "user_activity_daily",
+    "page_activity_daily",
+    "top_pages",
+    "top_editors",
+}
+"""Tables of `batch` that nothing is taken from."""
+
+ATTEMPTS = 5
+PAUSE_SECONDS = 3.0
+"""Between two attempts at what was in use."""
+
+
+def expire(cursor: Cursor, keep: Lifetimes, clock: Clock, *, attempts: int = ATTEMPTS) -> None:
+    """Drop what has lived long enough; what is in use at every attempt goes the next time."""
+    days, found = _repeat(cursor, "SELECT * FROM speed.expire_minutes(%s)", (keep.speed_minutes,), clock, attempts)
+    log.info("speed: %s days of minutes dropped, settled more than %s ago", days, keep.speed_minutes)
+    for hour in found[2]:
+        log.warning("speed: hour %s holds its day back: it is not published, or the layers do not agree", hour)
+    for table, lifetime in KEPT.items():
+        values = (table, getattr(keep, lifetime))
+        leaves, _ = _repeat(cursor, "SELECT * FROM batch.expire_partitions(%s, %s)", values, clock, attempts)
+        log.info("batch.%s: %s leaves older than %s dropped", table, leaves, values[1])
+    cursor.execute("SELECT ops.expire_findings(%s)", (keep.findings,))
+    log.info("ops: %s findings older than %s deleted", cursor.fetchall()[0][0], keep.findings)
+
+
+def _repeat(
+    cursor: Cursor, statement: str, values: tuple[object, ...], clock: Clock, attempts: int
+) -> tuple[int, tuple[Any, ...]]:
+    """Call until nothing was in use: how much was dropped in all, and the last answer (dropped, in use, …)."""
+    dropped = 0
+    answer: tuple[Any, ...] = ()
+    for attempt in range(attempts):
+        if attempt:
+            clock.sleep(PAUSE_SECONDS)
+        cursor.execute(statement, values)
+        [answer] = cursor.fetchall()
+        dropped += answer[0]
+        if not answer[1]:
+            break
+    else:
+        log.info("%s of %s are in use, and left to the next run", answer[1], values[0])
+    return dropped, answer
