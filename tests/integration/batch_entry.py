@@ -42,7 +42,7 @@ class EndAt:
                 info = tracker.getStageInfo(stage)
                 if info is not None and info.numActiveTasks > 0:
                     self.now(stage=info.name, active_tasks=info.numActiveTasks)
-            time.sleep(0.001)
+            time.sleep(0.001)  # a small hour's tasks are over in tens of milliseconds
 
     def while_a_file_is_new(self) -> None:
         """End as soon as bronze's folder has a file that was not there before."""
@@ -51,7 +51,7 @@ class EndAt:
             new = set(self._bronze.rglob("*.parquet")) - before
             if new:
                 self.now(file=sorted(map(str, new))[0])
-            time.sleep(0.001)
+            time.sleep(0.001)  # from the file to its commit it is not much longer
 
     def beside(self, watch: Callable[[], None], function: Any) -> Any:
         """The function, watched while it runs."""
