@@ -9,6 +9,7 @@ import pytest
 from local.kafka import Broker
 from sql.roles import admin_connection, ensure_database
 from tests.integration.speed_rig import Rig
+from tests.integration.workshop import Workshop
 from wikiweir.settings import Settings
 
 _rigs = itertools.count(1)
@@ -21,8 +22,16 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory, _migrated: Settings) -> Iterator[Workshop]:
+    """One driver for all jobs that need no process of their own."""
+    made = Workshop(tmp_path_factory.mktemp("workshop"), _migrated.model_copy(update={"spark_driver_memory": "1g"}))
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def rig(tmp_path: Path, broker: Broker, _migrated: Settings) -> Iterator[Rig]:
+def rig(tmp_path: Path, broker: Broker, _migrated: Settings, workshop: Workshop) -> Iterator[Rig]:
     """Topics, database and state folder for stream drivers of one test."""
     settings = _migrated.model_copy(update={"postgres_dbname": f"wikiweir_rig_{next(_rigs)}"})
     assert settings.postgres_admin_dsn
@@ -30,7 +39,7 @@ def rig(tmp_path: Path, broker: Broker, _migrated: Settings) -> Iterator[Rig]:
     with admin.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {settings.postgres_dbname} TEMPLATE wikiweir_template OWNER wikiweir_owner")
     ensure_database(admin, settings.postgres_dbname)
-    with Rig(tmp_path, settings, broker.bootstrap) as made:
+    with Rig(tmp_path, settings, broker.bootstrap, workshop) as made:
         yield made
     with admin.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {settings.postgres_dbname} WITH (FORCE)")

@@ -28,6 +28,7 @@ from local import ports, spark
 from local.kafka import create_topics
 from tests.integration import evidence
 from tests.integration.parts import wait_for
+from tests.integration.workshop import Ended, Workshop
 from tests.oracle.compare import Difference, compare
 from wikiweir.records import Cursor
 from wikiweir.settings import PROJECT, Settings
@@ -123,8 +124,8 @@ class Driver:
 class Rig:
     """Kafka and PostgreSQL are given; topics, state folder and drivers are its own. Leaving it kills its drivers."""
 
-    def __init__(self, folder: Path, settings: Settings, bootstrap: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, settings: Settings, bootstrap: str, workshop: Workshop) -> None:
+        self.folder, self._workshop = folder, workshop
         name = uuid.uuid4().hex[:8]
         self.settings = settings.model_copy(
             update={
@@ -191,14 +192,22 @@ class Rig:
         """Start a job of ours as `./weir submit` does; `more` stands in its environment."""
         return self._submit(name, PROJECT / "jobs" / f"{name}.py", arguments, more)
 
+    def run(self, name: str, *arguments: str, **more: str) -> Ended:
+        """Run a job of ours to its end, in a driver that has run others."""
+        return self._workshop.run(name, arguments, {**self._own, **more}, 400)
+
+    @property
+    def _own(self) -> dict[str, str]:
+        """Its settings, as environment."""
+        mine = {f"WIKIWEIR_{key.upper()}": _text(value) for key, value in self.settings if key != "keep" and value}
+        return {**mine, "WIKIWEIR_HOME": str(self.folder / "home")}
+
     def _submit(self, name: str, script: Path, arguments: Sequence[str], more: dict[str, str]) -> Driver:
         outside = {key: value for key, value in os.environ.items() if not key.startswith(("WIKIWEIR_", "SPARK_"))}
-        mine = {f"WIKIWEIR_{key.upper()}": _text(value) for key, value in self.settings if key != "keep" and value}
         env = {
             **outside,
-            **mine,
+            **self._own,
             **spark.environment(self.settings),
-            "WIKIWEIR_HOME": str(self.folder / "home"),
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
             **more,

@@ -123,17 +123,12 @@ def test_every_past_hour_closes_by_itself(weir: Weir, settings: Settings, client
     assert re.search(rf"hour {last}: bronze version \d+ holds .* fact", log)
 
 
-def test_an_hour_built_by_hand_again_is_the_same(weir: Weir, settings: Settings, client: Client) -> None:
+def test_an_hour_built_by_hand_again_is_the_same_though_its_job_is_killed(
+    weir: Weir, settings: Settings, client: Client, tmp_path: Path
+) -> None:
     hour = Hour(Hour.of(datetime.now(UTC)).start - timedelta(hours=2))
     statement = "SELECT * FROM serving.activity WHERE window_start >= %s AND window_start < %s ORDER BY 1, 2, 3, 4, 5"
     before, version = query(settings, statement, hour.start, hour.end), published(settings)[hour]
-    finished(client, weir, trigger(client, hour))
-    assert query(settings, statement, hour.start, hour.end) == before
-    assert published(settings)[hour] == version + 1
-
-
-def test_a_killed_job_is_run_again(weir: Weir, settings: Settings, client: Client, tmp_path: Path) -> None:
-    hour = Hour(Hour.of(datetime.now(UTC)).start - timedelta(hours=2))
     run_id = trigger(client, hour)
     wait_for(lambda: "bronze version" in log_of(weir, run_id, "build_hours") or bool(build_processes(weir)), 120, str)
     for process in build_processes(weir):
@@ -143,6 +138,8 @@ def test_a_killed_job_is_run_again(weir: Weir, settings: Settings, client: Clien
         -1:
     ]
     assert task["try_number"] == 2
+    assert query(settings, statement, hour.start, hour.end) == before
+    assert published(settings)[hour] == version + 1
     assert_hour_exact(settings, hour, tmp_path)
 
 

@@ -8,18 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 from tests.integration import evidence
 from tests.integration.parts import wait_for
-from tests.integration.speed_rig import Driver, Rig
+from tests.integration.speed_rig import Rig
 from tests.integration.speed_watch import wait_for_bronze
 from tests.integration.test_build_hours import build, built_by, files, of_hour, published, rows
+from tests.integration.workshop import Ended
 from wikiweir.hours import Hour
 
 AGE = timedelta(days=3)
 LIFETIMES = {"WIKIWEIR_KEEP_BRONZE": "P2D", "WIKIWEIR_KEEP_LAKE_FILES": "PT0S"}
 
 
-def maintain(rig: Rig, *arguments: str) -> Driver:
-    job = rig.job("maintain_lake", *arguments, **LIFETIMES)
-    assert job.wait(400) == 0, job.log[-3000:]
+def maintain(rig: Rig, *arguments: str) -> Ended:
+    job = rig.run("maintain_lake", *arguments, **LIFETIMES)
+    assert job.exit_code == 0, job.log[-3000:]
     return job
 
 
