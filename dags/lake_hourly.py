@@ -34,11 +34,12 @@ def lake_hourly() -> None:
 
     1. **wait_until_ready** waits (deferred: it holds no slot) until the producer has read past the end of the hour and
        both the speed query and the lake query have taken in what Kafka held then. Its log says what it waits for.
-    2. **build_hours** compacts the hour in the lake, reads it from one pinned version, counts each event once, has
-       Great Expectations judge the result, puts it into silver and gold, and replaces the hour in `batch.*` in one
+    2. **build_hours** reads the hour from one pinned version of the lake, counts each event once, has Great
+       Expectations judge the result, puts it into silver and gold, and replaces the hour in `batch.*` in one
        transaction. `serving.*` shows it from then on with `layer = 'batch'`. Then it holds it against the speed layer.
-       It also builds every *other* ended hour that got events since it was published, so late events need nobody; and
-       at last each day whose hours have changed. Its log has the seconds and figures of every step.
+       It also builds every *other* ended hour that got events since it was published, so late events need nobody; then
+       each day whose hours have changed; and at last it makes one file of each hour's many in the lake. Its log has
+       the seconds and figures of every step.
 
     **By hand:** trigger it with an hour to build that one; clear a run to build its hour again. Any number of times, in
     any order, also two at once: the tables come out equal.

@@ -23,11 +23,11 @@ from jobs.lib.application import REFUSED
 from jobs.lib.build import HourBuilder
 from jobs.lib.build_day import DayBuilder
 from jobs.lib.owner import RefusedError, bind_instance
-from jobs.lib.plan import Plan, Wish, plan, pruned
+from jobs.lib.plan import Plan, Wish, plan
 from jobs.lib.postgres import connect
 from jobs.lib.publish import NewerPublishedError, stale_days
 from jobs.lib.quality import BlockedError
-from jobs.lib.session import session
+from jobs.lib.session import BATCH_SETTINGS, session
 from jobs.lib.snapshot import Held
 from jobs.lib.tables import BRONZE
 from wikiweir.clock import Clock, SystemClock
@@ -75,24 +75,20 @@ def tell(found: Plan, held: Mapping[Hour, Held]) -> None:
 def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, clock: Clock | None = None) -> int:
     """Plan, build and publish; the exit code."""
     clock = clock or SystemClock()
-    spark = session("wikiweir-build-hours")
+    spark = session("wikiweir-build-hours", more=BATCH_SETTINGS)
     connection = connect(settings.postgres_dsn("batch"), "wikiweir-build-hours")
     path = BRONZE.path(settings)
     try:
         with connection.cursor() as cursor:
             bind_instance(cursor, settings.source_id)
-            held = snapshot.held(snapshot.newest(spark, path))
-            found = plan(cursor, held, wish, clock.now())
-        tell(found, held)
+            bronze = snapshot.newest(spark, path)
+            # asked after the version is pinned: an hour that retention took before it is written down by now
+            found = plan(cursor, bronze.held, wish, clock.now())
+        tell(found, bronze.held)
         if is_dry:
             return ALL_PUBLISHED
         failed = []
         if found.hours:
-            snapshot.compact_each(spark, path, found.hours, held)
-            bronze = snapshot.newest(spark, path)
-            with connection.cursor() as cursor:
-                # asked after the version is pinned: an hour that retention took before it is written down by now
-                gone = pruned(cursor)
             hours = HourBuilder(
                 settings=settings,
                 connection=connection,
@@ -100,11 +96,12 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
                 clock=clock,
                 bronze=bronze,
                 end_offsets=snapshot.end_offsets(bronze, settings.events_topic),
-                held=snapshot.held(bronze),
             )
-            failed += build_each(hours.build, "hour", [hour for hour in found.hours if hour not in gone])
+            failed += build_each(hours.build, "hour", found.hours)
         days = DayBuilder(spark=spark, settings=settings, connection=connection, run_id=run_id, clock=clock)
         failed += build_each(days.build, "day", [stale.day for stale in stale_days(connection)])
+        # at last, because nobody waits for it; and many files are read by many tasks
+        snapshot.compact_each(spark, path, found.hours, bronze.held)
         if failed:
             log.error("%s were not published: %s", len(failed), ", ".join(failed))
         return SOME_FAILED if failed else ALL_PUBLISHED

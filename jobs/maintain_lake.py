@@ -23,7 +23,7 @@ from jobs.lib import lake_retention, postgres_retention, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.owner import RefusedError, bind_instance
 from jobs.lib.postgres import connect
-from jobs.lib.session import session
+from jobs.lib.session import BATCH_SETTINGS, session
 from jobs.lib.tables import BRONZE, TABLES, exists
 from wikiweir.clock import Clock, SystemClock
 from wikiweir.settings import Settings, load
@@ -77,7 +77,7 @@ class Maintenance:
 
     def compact_bronze(self) -> None:
         """Make one file of each older hour that has got many."""
-        held = snapshot.held(snapshot.newest(self.spark, self._bronze))
+        held = snapshot.newest(self.spark, self._bronze).held
         older = [hour for hour in sorted(held) if hour.end <= self.clock.now() - SETTLED]
         if self.is_dry:
             many = [hour for hour in older if held[hour].files > 1]
@@ -115,7 +115,7 @@ class Maintenance:
 
 def run(settings: Settings, *, is_dry: bool = False, clock: Clock | None = None) -> int:
     """Do it all; the exit code."""
-    spark = session("wikiweir-maintain-lake", more=LISTING)
+    spark = session("wikiweir-maintain-lake", more={**BATCH_SETTINGS, **LISTING})
     connection = connect(settings.postgres_dsn("batch"), "wikiweir-maintain-lake")
     try:
         with connection.cursor() as cursor:

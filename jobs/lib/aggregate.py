@@ -4,6 +4,8 @@ The batch layer's way to the same declarations that `jobs.lib.increments` adds u
 the minute grain leaves the `distinct` metrics out, because increments of them could not be added up.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -11,6 +13,8 @@ from pyspark.sql import functions as F
 from jobs.lib import sql
 from jobs.lib.copying import for_copy
 from wikiweir.rollups import RECENT_CHANGES, RECENT_CHANGES_WINDOW_HOURS, ROLLUPS, Grain, Rollup
+
+SIDE_BY_SIDE = 2
 
 _MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000}
 
@@ -36,13 +40,17 @@ def aggregate(events: DataFrame, rollup: Rollup, grain: Grain = "minute") -> Dat
     )
 
 
-def collected(events: DataFrame, grain: Grain) -> dict[str, pa.Table]:
-    """Table -> its rows of `grain`, of every rollup, in the driver's memory and as PostgreSQL takes them."""
-    found = {}
-    for rollup in ROLLUPS:
+def collected(events: DataFrame, *grains: Grain) -> dict[str, pa.Table]:
+    """Table -> its rows of each grain, of every rollup, in the driver's memory and as PostgreSQL takes them."""
+
+    def rows(rollup: Rollup, grain: Grain) -> pa.Table:
         columns = {"window_start": "window_start"} | for_copy((*rollup.dimensions, *rollup.measured(grain)))
-        found[rollup.table(grain)] = aggregate(events, rollup, grain).selectExpr(*sql.named(columns)).toArrow()
-    return found
+        return aggregate(events, rollup, grain).selectExpr(*sql.named(columns)).toArrow()
+
+    wanted = [(rollup, grain) for grain in grains for rollup in ROLLUPS]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:  # one is planned while another one's tasks run
+        tables = pool.map(lambda each: rows(*each), wanted)
+        return {rollup.table(grain): table for (rollup, grain), table in zip(wanted, tables, strict=True)}
 
 
 def recent_changes(events: DataFrame) -> DataFrame:

@@ -5,7 +5,6 @@ is read from one pinned version of bronze, so its hours agree about which copy o
 """
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
@@ -21,7 +20,7 @@ from jobs.lib.promote import promote_hour, quarantine
 from jobs.lib.publish import REWRITTEN, Accounting, Source, Tables, publish, refuse_older
 from jobs.lib.quality import check_hour
 from jobs.lib.reconcile import DIFFER, reconcile
-from jobs.lib.snapshot import Held, Snapshot
+from jobs.lib.snapshot import Snapshot
 from jobs.lib.steps import Steps
 from wikiweir.clock import Clock
 from wikiweir.hours import Day, Hour
@@ -40,8 +39,6 @@ class HourBuilder:
     clock: Clock
     bronze: Snapshot
     end_offsets: Offsets
-    held: Mapping[Hour, Held]
-    """What the pinned version holds of each hour."""
 
     def build(self, hour: Hour) -> None:
         """Build, publish, reconcile. Raises what stopped it, with nothing of the hour published."""
@@ -59,14 +56,14 @@ class HourBuilder:
         try:
             with steps.step("aggregated"):
                 facts = records.where("outcome = 'fact'")
-                tables = collected(facts, "minute") | collected(facts, "hour")
+                tables = collected(facts, "minute", "hour")
                 with self.connection.cursor() as cursor:
                     left = left_to_batch(cursor, facts, hour)
                 left_tables = {} if left is None else collected(left, "minute")
                 rejected = sum(n for (outcome, _), n in accounting.items() if outcome == "rejected")
                 quarantine(self.settings, records, self.bronze.table, hour, rejected)
             with steps.step("checked"):
-                rows = self.held[hour].rows if hour in self.held else 0
+                rows = self.bronze.held[hour].rows if hour in self.bronze.held else 0
                 check_hour(self.connection, source, tables, accounting, rows)
             with steps.step("promoted"):
                 confirm(self.connection)

@@ -6,6 +6,7 @@ a key hour can be copies, and Delta's statistics leave the other files alone.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -18,6 +19,8 @@ from wikiweir.hours import Hour
 
 PLACE = ("topic", "partition", "offset")
 IDENTITY = ("event_id", "key_hour")
+ORDER = "partition * 281474976710656L + offset"
+"""Place in Kafka as one number (partition * 2^48): of the smallest of these Spark can keep track in a hash table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,9 @@ class CleanHour:
 
 
 def clean(bronze: DataFrame, hour: Hour, *, user_key_secret: bytes, mask_addresses: bool) -> CleanHour:
-    """Judge the records of an event hour. Runs two small Spark jobs over bronze's narrow columns."""
+    """Judge the records of an event hour. Runs a small Spark job over bronze's narrow columns."""
     rows = bronze.where(F.col(PARTITION_COLUMN) == F.lit(hour.start))
-    rewritten = _rewritten(rows)
+    rewritten, key_hours = _look(rows)
     if rewritten:  # seldom, and then the bytes of every record have to be shuffled
         rows = rows.dropDuplicates(list(PLACE))
     records = rows.selectExpr("raw AS value", "kafka_time AS timestamp", "partition", "offset")
@@ -41,8 +44,8 @@ def clean(bronze: DataFrame, hour: Hour, *, user_key_secret: bytes, mask_address
         parse(records, LAKE_ONLY), user_key_secret=user_key_secret, mask_addresses=mask_addresses, also=LAKE_ONLY
     )
     judged = (
-        classified.join(_first_places(bronze, rows), on=list(IDENTITY), how="left")
-        .withColumn("is_later", F.expr("first IS NOT NULL AND struct(partition, offset) <> first"))
+        classified.join(F.broadcast(_first_of_copies(bronze, key_hours)), on=list(IDENTITY), how="left")
+        .withColumn("is_later", F.expr(f"first IS NOT NULL AND {ORDER} <> first"))
         .withColumn("outcome", F.expr(f"IF(is_later, '{DUPLICATE}', outcome)"))
         .withColumn("reason", F.expr("IF(is_later, '', reason)"))
         .drop("first", "is_later")
@@ -50,18 +53,21 @@ def clean(bronze: DataFrame, hour: Hour, *, user_key_secret: bytes, mask_address
     return CleanHour(judged, rewritten)
 
 
-def _rewritten(rows: DataFrame) -> int:
-    again = rows.groupBy(*PLACE).count().where("count > 1").agg(F.sum("count"), F.count("count")).collect()[0]
-    return int((again[0] or 0) - again[1])
+def _look(rows: DataFrame) -> tuple[int, list[datetime]]:
+    """How many rows hold a Kafka record once more, and which key hours there are."""
+    records = rows.groupBy(*PLACE).agg(F.count("*").alias("rows"), F.first("key_hour").alias("key_hour"))
+    [found] = records.agg(
+        F.sum(F.col("rows") - 1).alias("rewritten"), F.collect_set("key_hour").alias("hours")
+    ).collect()
+    return found["rewritten"] or 0, found["hours"]
 
 
-def _first_places(bronze: DataFrame, rows: DataFrame) -> DataFrame:
-    """event_id, key_hour, first (struct of partition and offset): where the first copy of each id of `rows` is."""
-    key_hours = [row["key_hour"] for row in rows.select("key_hour").distinct().collect()]
-    copies = bronze.where(F.col("key_hour").isin(key_hours)).select(*IDENTITY, "partition", "offset")
-    wanted = rows.where("event_id IS NOT NULL").select(*IDENTITY).distinct()
+def _first_of_copies(bronze: DataFrame, key_hours: list[datetime]) -> DataFrame:
+    """event_id, key_hour, first (`ORDER`): of each id that bronze has several rows of, where the first copy is."""
     return (
-        copies.join(wanted, on=list(IDENTITY), how="left_semi")
+        bronze.where(F.col("key_hour").isin(key_hours) & F.col("event_id").isNotNull())
         .groupBy(*IDENTITY)
-        .agg(F.min(F.struct("partition", "offset")).alias("first"))
+        .agg(F.expr(f"MIN({ORDER}) AS first"), F.count("*").alias("copies"))
+        .where("copies > 1")
+        .drop("copies")
     )

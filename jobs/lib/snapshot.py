@@ -1,7 +1,7 @@
 """One version of bronze: what a batch run reads, whatever the stream appends meanwhile.
 
-The surprising thing: what each hour holds is counted, not remembered. A count over the partition column reads the
-footers of the files and no data, and says which hours got rows since they were published without any look-back.
+The surprising thing: what each hour holds is told by Delta's log, file by file, so no file is opened to see which
+hours got rows since they were published, and nobody guesses how far back to look.
 """
 
 import logging
@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from jobs.lib.bronze import PARTITION_COLUMN
 from jobs.lib.offsets import Offsets
-from jobs.lib.tables import newest_version, starts
+from jobs.lib.tables import newest_files, starts
 from wikiweir.hours import Hour
 
 log = logging.getLogger(__name__)
@@ -41,15 +41,9 @@ COMPACTION = {
     "spark.databricks.delta.optimize.maxFileSize": str(256 * 1024**2),
     # the default, 15, suits a cluster
     "spark.databricks.delta.optimize.maxThreads": "2",
+    # a task reads a row group or several: the default, 128 MiB, would make the whole hour one task's
+    "parquet.block.size": str(32 * 1024**2),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A pinned version of the table."""
-
-    version: int
-    table: DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +54,32 @@ class Held:
     files: int
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A pinned version of the table."""
+
+    version: int
+    table: DataFrame
+    held: Mapping[Hour, Held]
+    """What each event hour holds."""
+    newest_arrival: datetime | None
+    """Greatest Kafka time; None where nothing has arrived."""
+
+
 def newest(spark: SparkSession, path: str) -> Snapshot:
     """The newest version now."""
-    version = newest_version(spark, path)
-    return Snapshot(version, spark.read.format("delta").option("versionAsOf", version).load(path))
-
-
-def held(snapshot: Snapshot) -> Mapping[Hour, Held]:
-    """What each event hour holds."""
-    counted = snapshot.table.groupBy(PARTITION_COLUMN).agg(
-        F.count("*").alias("rows"), F.count_distinct("_metadata.file_path").alias("files")
-    )
-    return {hour_of(row[PARTITION_COLUMN]): Held(row["rows"], row["files"]) for row in counted.collect()}
+    version, files = newest_files(spark, path)
+    counted = files.selectExpr(
+        f"CAST(partitionValues['{PARTITION_COLUMN}'] AS TIMESTAMP) AS hour",
+        "CAST(get_json_object(stats, '$.numRecords') AS BIGINT) AS rows",
+        "CAST(get_json_object(stats, '$.maxValues.kafka_time') AS TIMESTAMP) AS newest",
+    ).collect()
+    held: dict[Hour, Held] = {}
+    for row in counted:
+        before = held.get(hour := hour_of(row["hour"]), Held(0, 0))
+        held[hour] = Held(before.rows + row["rows"], before.files + 1)
+    table = spark.read.format("delta").option("versionAsOf", version).load(path)
+    return Snapshot(version, table, held, max((row["newest"] for row in counted), default=None))
 
 
 def hour_of(naive: datetime) -> Hour:
@@ -81,11 +89,10 @@ def hour_of(naive: datetime) -> Hour:
 
 def end_offsets(snapshot: Snapshot, topic: str) -> Offsets:
     """The next offset of each partition after what the snapshot holds."""
-    of_topic = snapshot.table.where(F.col("topic") == topic)
-    newest_time = of_topic.agg(F.max("kafka_time")).collect()[0][0]
-    if newest_time is None:
+    if snapshot.newest_arrival is None:
         return {}
-    rows = of_topic.where(F.col("kafka_time") > F.lit(newest_time - NEWEST)).groupBy("partition").agg(F.max("offset"))
+    recent = (F.col("topic") == topic) & (F.col("kafka_time") > F.lit(snapshot.newest_arrival - NEWEST))
+    rows = snapshot.table.where(recent).groupBy("partition").agg(F.max("offset"))
     return {row["partition"]: row["max(offset)"] + 1 for row in rows.collect()}
 
 

@@ -7,6 +7,7 @@ beyond bronze nothing is ever appended. An hour or a day is put in place of what
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -70,14 +71,22 @@ def replace(rows: DataFrame, table: LakeTable, settings: Settings, where: str) -
         .partitionBy(*table.partitioned_by)
         .save(path)
     )
-    # asked of the log that has just committed: DESCRIBE HISTORY is a Spark job, 0.4 s
-    log = rows.sparkSession._jvm.org.apache.spark.sql.delta.DeltaLog  # type: ignore[union-attr]
-    return int(log.forTable(rows.sparkSession._jsparkSession, path).unsafeVolatileSnapshot().version())
+    return int(_log(rows.sparkSession, path).unsafeVolatileSnapshot().version())
 
 
-def newest_version(spark: SparkSession, path: str) -> int:
-    """The version of a table now."""
-    return int(spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").collect()[0]["version"])
+def newest_files(spark: SparkSession, path: str) -> tuple[int, DataFrame]:
+    """The version of a table now, and its data files: path, partitionValues, stats (JSON) and more.
+
+    https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file
+    """
+    nothing = spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
+    snapshot = _log(spark, path).update(False, nothing, nothing)
+    return int(snapshot.version()), DataFrame(snapshot.allFiles().toDF(), spark)
+
+
+def _log(spark: SparkSession, path: str) -> Any:
+    """Delta's own log object: DESCRIBE HISTORY would be a Spark job (0.4 s), and says less."""
+    return spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)  # type: ignore[union-attr]
 
 
 def starts(period: Hour | Day) -> str:
