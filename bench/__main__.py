@@ -46,6 +46,31 @@ def stream(
 
 
 @app.command()
+def batch(
+    events: Annotated[int, typer.Option(min=1000, help="Events of an hour.")] = 130_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each variant runs, each time in a new driver.")] = 3,
+    quick: Quick = False,
+) -> None:
+    """One hour, bronze → PostgreSQL: our job, the usual way, DuckDB; what compaction costs and gives. About 15 min."""
+    from bench import batch as bench
+    from bench.lib_batch_hour import QUICK, Size
+
+    bench.run(size=QUICK if quick else Size(events=events), rounds=1 if quick else rounds, is_quick=quick)
+
+
+@app.command()
+def hour(
+    rounds: Annotated[int, typer.Option(min=1, help="How often the hour is built.")] = 3,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second, before and meanwhile.")] = 40,
+    quick: Quick = False,
+) -> None:
+    """An hour by Airflow, ready → published, with freshness and memory meanwhile: a whole stack. About 15 min."""
+    from bench import hour as bench
+
+    bench.run(rounds=1 if quick else rounds, rate=rate, is_quick=quick)
+
+
+@app.command()
 def freshness(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long each rate is measured.")] = 10,
     rates: Annotated[str, typer.Option(help="Events a second, by comma.")] = "40,400,2000",
@@ -73,9 +98,11 @@ def memory(
 
 @app.command(name="all")
 def everything(quick: Quick = False) -> None:
-    """All of them, one after another. About 80 min; with --quick about 10."""
+    """All of them, one after another. About 2 hours; with --quick about 20 min."""
     ingest(quick=quick)
     stream(quick=quick)
+    batch(quick=quick)
+    hour(quick=quick)
     freshness(quick=quick)
     memory(quick=quick)
 

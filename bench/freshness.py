@@ -5,17 +5,14 @@ the lake query runs beside it. The surprising thing: nothing is sampled. Every i
 that was never seen, or a total that is not the number of ids sent, makes the run void.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
 import psycopg2
 
-from bench import lib_memory, lib_result, lib_stack
+from bench import lib_latency, lib_memory, lib_result, lib_stack
 from bench.lib_result import Bar, Document, UnequalAnswersError
 from bench.lib_stack import Stack
-from local.processes import Program
-from wikiweir.settings import PROJECT
 
 BARS = {40.0: 3.5, 400.0: 3.5, 2000.0: 5.0}
 """Events a second -> p99 in seconds."""
@@ -42,51 +39,25 @@ def run(
 
 def _measure(folder: Path, rate: float, seconds: float, warm_up_seconds: float) -> Document:
     """One rate: latencies of all events sent in the measured minutes, and the proof that none is missing."""
-    seen_file = folder / "seen"
-    with lib_stack.running(folder, rate, seed=int(rate)) as stack:
-        env = {"PYTHONPATH": str(PROJECT), "WIKIWEIR_HOME": str(stack.instance.home)}
-        watcher = Program(
-            [sys.executable, "-m", "bench.lib_watch", "--out", str(seen_file)], folder / "watch.log", env=env
-        )
-        watcher.start(seen_file.exists, 30)
-        try:
-            lib_stack.wait_for(warm_up_seconds)
-            begin_ms = lib_stack.CLOCK.now_ms()
-            lib_stack.wait_for(seconds)
-            end_ms = lib_stack.CLOCK.now_ms()
-            memory = lib_memory.by_component(lib_memory.sample(stack.instance, {"replay": stack.replay.program.pid}))
-            stack.replay.pause()
-            sent = stack.replay.sent()
-            total = _drained_total(stack, len(sent))
-            lake = _lake(stack)
-        finally:
-            watcher.stop()
-    seen = dict(_seen(seen_file))
-    wanted = {event_id: at for event_id, at in sent.items() if begin_ms <= at < end_ms}
-    missing = wanted.keys() - seen.keys()
-    if missing or total != len(sent):
+    with lib_stack.running(folder, rate, seed=int(rate)) as stack, lib_latency.watching(stack) as seen_file:
+        lib_stack.wait_for(warm_up_seconds)
+        begin_ms = lib_stack.CLOCK.now_ms()
+        lib_stack.wait_for(seconds)
+        end_ms = lib_stack.CLOCK.now_ms()
+        memory = lib_memory.by_component(lib_memory.sample(stack.instance, {"replay": stack.replay.program.pid}))
+        stack.replay.pause()
+        sent = stack.replay.sent()
+        total = _drained_total(stack, len(sent))
+        lake = _lake(stack)
+    if total != len(sent):
         raise UnequalAnswersError(
-            f"{rate:g} events/s: of {len(wanted):,} ids sent, {len(missing):,} were never seen ({sorted(missing)[:3]});"
-            f" serving.activity counts {total:,} events, {len(sent):,} ids were sent"
+            f"{rate:g} events/s: serving.activity counts {total:,} events, {len(sent):,} ids were sent"
         )
-    latencies = sorted((seen[event_id] - at) / 1000 for event_id, at in wanted.items())
     return {
-        "events": len(wanted),
-        "events_per_second": round(len(wanted) / ((end_ms - begin_ms) / 1000), 1),
-        **{f"p{share}": round(lib_result.quantile(latencies, share / 100), 3) for share in (50, 95, 99)},
-        "max": round(latencies[-1], 3),
+        **lib_latency.summary(sent, seen_file, begin_ms, end_ms),
         "lake": lake,
         "stack_pss_mib": {name: round(mib) for name, mib in memory.items()},
     }
-
-
-def _seen(path: Path) -> list[tuple[str, int]]:
-    """First time of each id."""
-    first: dict[str, int] = {}
-    for line in path.read_text(encoding="ascii").splitlines():
-        event_id, _, at = line.partition(" ")
-        first.setdefault(event_id, int(at))
-    return list(first.items())
 
 
 def _query(stack: Stack, query: str) -> tuple[object, ...]:

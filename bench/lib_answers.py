@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 
 from bench.lib_result import UnequalAnswersError
+from wikiweir.hours import Hour
 from wikiweir.rollups import RECENT_CHANGES, ROLLUPS, PgType, Rollup
 
 Row = tuple[Any, ...]
@@ -34,15 +35,18 @@ def postgres_form(column: str, pg: PgType) -> str:
     return f'"{column}"'
 
 
-def rollup_query(rollup: Rollup, table: str, form: Form) -> str:
-    """One plain row a key, increments added up."""
-    keys = [form("window_start", "timestamptz"), *(form(d.name, d.pg) for d in rollup.dimensions)]
+def rollup_query(rollup: Rollup, table: str, form: Form, hour: Hour | None = None) -> str:
+    """One plain row a key, increments added up; of one hour, or of all."""
+    window = form("window_start", "timestamptz")
+    first, end = (int(instant.timestamp()) * 1_000_000 for instant in (hour.start, hour.end)) if hour else (0, 0)
+    where = f" WHERE {window} >= {first} AND {window} < {end}" if hour else ""
+    keys = [window, *(form(d.name, d.pg) for d in rollup.dimensions)]
     metrics = [
         f"MAX({form(m.name, m.pg)})" if m.merge == "max" else f"CAST(SUM({form(m.name, m.pg)}) AS bigint)"
         for m in rollup.additive
     ]
     positions = ", ".join(str(position + 1) for position in range(len(keys)))
-    return f"SELECT {', '.join(keys + metrics)} FROM {table} GROUP BY {positions}"
+    return f"SELECT {', '.join(keys + metrics)} FROM {table}{where} GROUP BY {positions}"
 
 
 def recent_query(table: str, form: Form) -> str:
@@ -50,14 +54,13 @@ def recent_query(table: str, form: Form) -> str:
     return f"SELECT {', '.join(form(column.name, column.pg) for column in RECENT_CHANGES)} FROM {table}"
 
 
-def read(rows: Rows, schema: str, form: Form) -> dict[str, list[Row]]:
-    """All rollups and recent_changes of a store; `schema` is a prefix with its dot, or nothing."""
-    answers = {r.name: rows(rollup_query(r, f"{schema}{r.name}", form)) for r in ROLLUPS}
-    answers["recent_changes"] = rows(recent_query(f"{schema}recent_changes", form))
-    return answers
+def read(rows: Rows, schema: str, form: Form, hour: Hour | None = None) -> dict[str, list[Row]]:
+    """All rollups and recent_changes of a store, or the rollups of one hour; `schema` is a prefix with its dot."""
+    answers = {r.name: rows(rollup_query(r, f"{schema}{r.name}", form, hour)) for r in ROLLUPS}
+    return answers if hour else {**answers, "recent_changes": rows(recent_query(f"{schema}recent_changes", form))}
 
 
-def read_postgres(dsn: str, schema: str) -> dict[str, list[Row]]:
+def read_postgres(dsn: str, schema: str, hour: Hour | None = None) -> dict[str, list[Row]]:
     """The same from PostgreSQL."""
     with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
         cursor.execute("SET timezone = 'UTC'")
@@ -66,7 +69,7 @@ def read_postgres(dsn: str, schema: str) -> dict[str, list[Row]]:
             cursor.execute(query)
             return cursor.fetchall()
 
-        answers = read(rows, schema, postgres_form)
+        answers = read(rows, schema, postgres_form, hour)
     connection.close()
     return answers
 

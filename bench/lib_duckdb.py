@@ -1,4 +1,4 @@
-"""The limit for a stream's micro-batch: DuckDB over the same events as NDJSON, same rollups, same de-duplication.
+"""The limit: DuckDB over the same events (NDJSON, or an hour of bronze), same rollups, same de-duplication.
 
 No Kafka, no network, no transaction with a reader beside it: what the arithmetic itself costs on this machine. The
 surprising thing: it is also the judge, because its SQL shares nothing with Spark's but the metric expressions and
@@ -6,6 +6,7 @@ surprising thing: it is also the judge, because its SQL shares nothing with Spar
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ def _classify(secret: bytes) -> str:
     literals = f"coalesce(m.prefixes[{language}], m.prefixes['none'])"
     heads = sorted({prefix[:2] for values in prefixes.values() for prefix in values})
     masked = ", ".join(map(str, rules["masking"]["title_namespaces"]))
+    limit = rules["text"]["max_bytes"]
+    too_long = " OR ".join(
+        f"strlen(coalesce(e.\"{name}\", '')) > {limit}" for name in ("title", "user", "wiki", "type")
+    )
     return f"""
     WITH m AS (SELECT MAP {{{by_language}}} AS prefixes),
     sized AS (
@@ -85,7 +90,7 @@ def _classify(secret: bytes) -> str:
             {_is_address('e."user"')} AS is_address,
             CASE WHEN e.namespace IN ({masked}) AND contains(e.title, ':')
                 THEN split_part(substr(e.title, strpos(e.title, ':') + 1), '/', 1) END AS page_root
-        FROM first_copies WHERE NOT is_canary
+        FROM first_copies WHERE event_id IS NOT NULL AND NOT is_canary AND NOT ({too_long})
     ),
     counted AS (
         SELECT *, CASE WHEN is_edit THEN e.length.new - coalesce(e.length.old, 0) END AS bytes_changed FROM sized
@@ -130,7 +135,7 @@ def _aggregate(rollup: Rollup) -> str:
 
 
 class Limit:
-    """A DuckDB that takes batch files one after another and keeps their sums."""
+    """A DuckDB that takes files one after another and keeps their sums."""
 
     def __init__(self, secret: bytes, threads: int) -> None:
         self._db = duckdb.connect(":memory:", config={"threads": threads})
@@ -141,6 +146,18 @@ class Limit:
 
     def take(self, file: Path) -> float:
         """Add one batch file (`{"kafka_ms": …, "event": …}` a line); seconds it took."""
+        columns = f"{{kafka_ms: 'BIGINT', event: '{FIELDS}'}}"
+        records = f"FROM read_json('{file}', format = 'newline_delimited', columns = {columns})"
+        return self._take(records, with_recent=True)
+
+    def take_bronze(self, files: Iterable[Path]) -> float:
+        """Add the rows of bronze's data files; seconds it took. What is no JSON is a row without an event."""
+        event = f"TRY_CAST(TRY_CAST(decode(raw) AS JSON) AS {FIELDS}) AS event"
+        parquet = f"read_parquet([{_texts([str(file) for file in files])}], hive_partitioning = false)"
+        return self._take(f"SELECT epoch_ms(kafka_time) AS kafka_ms, {event} FROM {parquet}", with_recent=False)
+
+    def _take(self, records: str, *, with_recent: bool) -> float:
+        """Add the records of a query of kafka_ms and event."""
         clock = SystemClock()
         began = clock.monotonic()
         self._db.execute(f"""
@@ -151,17 +168,17 @@ class Limit:
                     epoch_us(CAST(event.meta.dt AS TIMESTAMP)) AS meta_us,
                     meta_us - meta_us % 3600000000 AS key_hour,
                     coalesce(event.timestamp * 1000000, meta_us) AS event_time
-                FROM read_json('{file}', format = 'newline_delimited',
-                    columns = {{kafka_ms: 'BIGINT', event: '{FIELDS}'}})
+                FROM ({records})
             ) AS read ANTI JOIN seen USING (event_id, key_hour)
             QUALIFY row_number() OVER (PARTITION BY event_id, key_hour ORDER BY kafka_us) = 1""")
         self._db.execute("INSERT INTO seen SELECT event_id, key_hour FROM first_copies")
         self._db.execute(f"CREATE OR REPLACE TEMP TABLE facts AS {self._classify}")
         for rollup in ROLLUPS:
             self._keep(rollup.name, _aggregate(rollup))
-        columns = ", ".join(f'"{column.name}"' for column in RECENT_CHANGES)
-        young = f"event_time > received_at - {RECENT_CHANGES_WINDOW_HOURS * 3_600_000_000}"
-        self._keep("recent_changes", f"SELECT {columns} FROM facts WHERE {young}")
+        if with_recent:
+            columns = ", ".join(f'"{column.name}"' for column in RECENT_CHANGES)
+            young = f"event_time > received_at - {RECENT_CHANGES_WINDOW_HOURS * 3_600_000_000}"
+            self._keep("recent_changes", f"SELECT {columns} FROM facts WHERE {young}")
         self._is_first = False
         return clock.monotonic() - began
 

@@ -79,12 +79,14 @@ def _take(made: Iterator[Event], count: int) -> Iterator[Event]:
         yield next(made)
 
 
+def headers(topic: str, number: int, kafka_ms: int) -> list[tuple[str, bytes]]:
+    """What the producer sets on its `number`-th record of a source topic."""
+    position = SourcePosition(topic, 0, number, kafka_ms)
+    return [(SOURCE_HEADER, position.encode()), (RELAY_HEADER, RelayStamp("bench", number, kafka_ms).encode())]
+
+
 def _send(producer: KafkaProducer, topic: str, number: int, event: Event) -> None:
-    position = SourcePosition(event.topic, 0, number, event.kafka_ms)
-    headers = [
-        (SOURCE_HEADER, position.encode()),
-        (RELAY_HEADER, RelayStamp("bench", number, event.kafka_ms).encode()),
-    ]
+    marks = headers(event.topic, number, event.kafka_ms)
     key = event.id.encode()
     partition = number % PARTITIONS
-    producer.send(topic, event.data, key, headers, partition=partition, timestamp_ms=event.kafka_ms)
+    producer.send(topic, event.data, key, marks, partition=partition, timestamp_ms=event.kafka_ms)

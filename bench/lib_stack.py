@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +62,13 @@ class Stack:
 
 
 @contextmanager
-def replaying(folder: Path, rate: float, seed: int) -> Iterator[Replay]:
+def replaying(folder: Path, rate: float, seed: int, history: str | None) -> Iterator[Replay]:
     """A replay server at an even rate. No canaries, late or odd events: each id sent must be seen in recent_changes."""
     folder.mkdir(parents=True, exist_ok=True)
     port_file, send_log = folder / "port", folder / "sent.ndjson"
     command = [sys.executable, "-m", "local.replay", "--port", "0", "--port-file", str(port_file)]
     command += ["--rate", str(rate), "--flat-rate", "--seed", str(seed), "--send-log", str(send_log)]
-    command += ["--no-canaries", "--late", "0", "--odd", "0"]
+    command += ["--no-canaries", "--late", "0", "--odd", "0", *(["--history", history] if history else [])]
     program = Program(command, folder / "replay.log", env={"PYTHONPATH": str(PROJECT)})
     program.start(lambda: port_file.exists() and bool(port_file.read_text().strip()), 60)
     try:
@@ -78,16 +78,18 @@ def replaying(folder: Path, rate: float, seed: int) -> Iterator[Replay]:
 
 
 @contextmanager
-def running(folder: Path, rate: float, *, seed: int = 1) -> Iterator[Stack]:
-    """The whole stack in `folder`, fed at `rate` events a second, stopped afterwards."""
+def running(
+    folder: Path, rate: float, *, seed: int = 1, history: str | None = None, without: Sequence[str] = ("airflow",)
+) -> Iterator[Stack]:
+    """The whole stack in `folder`, fed at `rate` events a second (from `history` ago on), stopped afterwards."""
     before = os.environ.get("WIKIWEIR_HOME")
     os.environ["WIKIWEIR_HOME"] = str(folder / "home")
     report = stack.Report(say=lambda line: console.print(line, markup=False, style="dim"))
     try:
-        with replaying(folder / "replay", rate, seed) as replay:
+        with replaying(folder / "replay", rate, seed, history) as replay:
             try:
-                wish = Wish(url=f"http://{LOOPBACK}:{replay.port}")
-                instance, settings = stack.up(wish, report, without=frozenset({"airflow"}))
+                wish = Wish(url=f"http://{LOOPBACK}:{replay.port}", since=history)
+                instance, settings = stack.up(wish, report, without=frozenset(without))
                 yield Stack(instance, settings, replay)
             finally:
                 stack.down(report)

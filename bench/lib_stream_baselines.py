@@ -6,15 +6,14 @@ The surprising thing: both get our parser, classification and aggregates for fre
 differs: what is compared is architecture, not the skill of writing a `from_json`.
 """
 
-import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 from pyspark.sql import DataFrame, SparkSession
 
+from bench.lib_application import main
 from jobs.lib.aggregate import aggregate, recent_changes
 from jobs.lib.classify import classify
 from jobs.lib.parse import parse
@@ -145,14 +144,5 @@ def run(job: dict[str, Any]) -> list[dict[str, Any]]:
     return progress
 
 
-def main() -> None:
-    """Run the job described in a JSON file (it holds a password, so it is no argument); progress goes to `--out`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--job", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    args.out.write_text(json.dumps(run(json.loads(args.job.read_text(encoding="utf-8")))), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

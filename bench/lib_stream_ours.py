@@ -5,14 +5,13 @@ everything that runs in production, only the lake query is not beside it. The su
 Spark's own list, as for the baselines; our sink is not asked how long it took.
 """
 
-import argparse
 import json
 import threading
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 
+from bench.lib_application import main
 from jobs.lib.session import session
 from jobs.lib.speed import SpeedQuery
 from wikiweir.clock import Clock, SystemClock
@@ -58,14 +57,5 @@ def run(job: dict[str, Any]) -> list[Any]:
     return progress
 
 
-def main() -> None:
-    """Run the job described in a JSON file; progress goes to `--out`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--job", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    args.out.write_text(json.dumps(run(json.loads(args.job.read_text(encoding="utf-8")))), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench import lib_answers, lib_preload, lib_result
+from bench import lib_answers, lib_preload, lib_result, lib_stream_drivers
 from bench.lib_answers import Row
 from bench.lib_duckdb import Limit
 from bench.lib_preload import Load
 from bench.lib_result import Bar, Document
-from bench.lib_stream_drivers import Drivers
+from bench.lib_workbench import Workbench
 from local.kafka import Broker
 from local.postgres import Server
 
@@ -58,24 +58,24 @@ def run(*, plans: Sequence[Plan] = PLANS, rounds: int = 3, is_quick: bool = Fals
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as name:
         folder = Path(name)
         with Broker(folder / "kafka") as broker, Server(folder / "postgres") as server:
-            drivers = Drivers(folder, broker.bootstrap, server)
-            return _report([_measure(drivers, plan, rounds) for plan in plans], rounds, is_quick)
+            bench = Workbench(folder, server, kafka_bootstrap=broker.bootstrap)
+            return _report([_measure(bench, plan, rounds) for plan in plans], rounds, is_quick)
 
 
-def _measure(drivers: Drivers, plan: Plan, rounds: int) -> Measured:
+def _measure(bench: Workbench, plan: Plan, rounds: int) -> Measured:
     """Load the topic, then every variant in turn, `rounds` times."""
     topic = f"bench.events.{plan.size}"
     names = {"events_topic": topic, "dead_letters_topic": f"{topic}.dead", "cursors_topic": f"{topic}.cursors"}
-    settings = drivers.settings.model_copy(update=names)
-    load = lib_preload.preload(settings, drivers.folder, plan.size, plan.warm_up + plan.timed)
+    settings = bench.settings.model_copy(update=names)
+    load = lib_preload.preload(settings, bench.folder, plan.size, plan.warm_up + plan.timed)
     seconds: dict[str, list[list[float]]] = {name: [] for name in VARIANTS}
     expected: dict[str, list[Row]] = {}
     for number in range(rounds):
         for name in reversed(VARIANTS):  # the limit first: it is the judge
             if name == "duckdb":
-                times, expected = _limit(load, drivers.secret)
+                times, expected = _limit(load, bench.secret)
             else:
-                times = drivers.run(name, load, number, expected)
+                times = lib_stream_drivers.run(bench, name, load, number, expected)
             seconds[name].append(times[plan.warm_up :])
             shown = ", ".join(f"{one:.2f}" for one in times)
             line = f"  {plan.size:,} events, round {number + 1}, {name}: {shown} s a batch"

@@ -1,26 +1,19 @@
 """The benchmarks' own judgement: events are what they say, DuckDB agrees with the oracle, a wrong answer is refused."""
 
 import json
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench import lib_answers, lib_blob, lib_events, lib_result
 from bench.lib_duckdb import Limit
 from bench.lib_events import Event, Template
-from wikiweir.rollups import RECENT_CHANGES, ROLLUPS
-from wikiweir.settings import PROJECT
+from tests.unit.bench.by_oracle import Record, by_oracle
 
 SECRET = "meadowlark"
 FIRST_MS = 1_775_001_600_000
-TIMES = {"window_start", "last_edit_at", "received_at", "event_time"}
-IDS = {"user_key", "event_id"}
 
 
 @pytest.fixture(scope="module")
@@ -66,39 +59,9 @@ def test_duckdb_equals_the_oracle(shapes: list[Template], tmp_path: Path) -> Non
         (tmp_path / f"{half}.ndjson").write_bytes(b"".join(lines))
         limit.take(tmp_path / f"{half}.ndjson")
     answers = lib_answers.read(limit.rows, "", lib_answers.duckdb_form)
-    lib_answers.compare("duckdb", oracle(events, tmp_path), answers)
+    records = [Record(n % 2, n // 2, event.kafka_ms, event.data) for n, event in enumerate(events)]
+    lib_answers.compare("duckdb", by_oracle(records, SECRET, tmp_path), answers)
     assert all(answers.values())
-
-
-def oracle(events: list[Event], folder: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """What the independent oracle says of the same records, in the form of `lib_answers`."""
-    records = [
-        {"partition": index % 2, "offset": index // 2, "kafka_ms": event.kafka_ms, "value": event.data.decode()}
-        for index, event in enumerate(events)
-    ]
-    records.sort(key=lambda record: (record["partition"], record["offset"]))
-    (folder / "records").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    (folder / "secret").write_text(SECRET, encoding="utf-8")
-    command = [sys.executable, str(PROJECT / "tests" / "oracle" / "oracle.py"), "--records", str(folder / "records")]
-    command += ["--definitions", str(PROJECT / "wikiweir" / "definitions.toml"), "--out", str(folder / "out")]
-    subprocess.run([*command, "--user-key-secret-file", str(folder / "secret")], check=True)
-    wanted = {rollup.name: list(rollup.columns) for rollup in ROLLUPS}
-    wanted["recent_changes"] = [column.name for column in RECENT_CHANGES]
-    return {table: _rows(folder / "out" / f"{table}.ndjson", columns) for table, columns in wanted.items()}
-
-
-def _rows(path: Path, columns: list[str]) -> list[tuple[Any, ...]]:
-    head, *lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    at = [json.loads(head)["columns"].index(column) for column in columns]
-    rows = (json.loads(line) for line in lines)
-    return [tuple(_plain(name, row[position]) for name, position in zip(columns, at, strict=True)) for row in rows]
-
-
-def _plain(column: str, value: Any) -> Any:
-    if value is not None and column in TIMES:
-        since = datetime.fromisoformat(value.replace("Z", "+00:00")) - datetime(1970, 1, 1, tzinfo=UTC)
-        return since // timedelta(microseconds=1)
-    return value.replace("-", "") if column in IDS else value
 
 
 @pytest.mark.parametrize("found", [[], [(1, 2), (1, 2)], [(1, 3)], [(1, 2), (3, 4)]])
