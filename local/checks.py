@@ -1,4 +1,4 @@
-"""`./weir test`: static checks and four tempos, in the order in which they fail fastest; `soak` by name only."""
+"""`./weir test`: static checks and four tempos, in the order in which they fail fastest; the long ones by name only."""
 
 import os
 import subprocess
@@ -11,8 +11,8 @@ from wikiweir.clock import SystemClock
 from wikiweir.settings import PROJECT
 
 TEMPOS = ("checks", "unit", "spark", "contracts", "integration")
-LONG = ("soak",)
-"""Kills at random and recorded streams through the whole stack: as long as one lets them."""
+LONG = ("soak", "acceptance")
+"""Kills at random and recorded streams; thirty hours of the true volume: as long as one lets them."""
 
 
 def commands(tempo: str, arguments: Sequence[str]) -> list[list[str]]:

@@ -246,7 +246,8 @@ def restore(folder: Annotated[Path, typer.Argument(help="A folder made by ./weir
 def test(
     context: typer.Context,
     tempo: Annotated[
-        str | None, typer.Argument(help="checks, unit, spark, contracts, integration; all of these if none; or soak.")
+        str | None,
+        typer.Argument(help="checks, unit, spark, contracts, integration; all if none. Or soak, acceptance."),
     ] = None,  # noqa: PT028 - a command, no test function
 ) -> None:
     """Run the tests of one tempo, or of all; further arguments go to pytest."""

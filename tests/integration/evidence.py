@@ -9,8 +9,10 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +24,8 @@ from wikiweir.settings import PROJECT, Settings
 
 ORACLE = PROJECT / "tests" / "oracle" / "oracle.py"
 FETCH_BYTES = 16 * 1024**2
+ORACLE_SECONDS = 3600
+"""It takes some ten thousand records a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +74,26 @@ def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
 
 def read_topic(bootstrap: str, topic: str) -> list[KafkaRecord]:
     """Every record now in the topic, by (partition, offset)."""
-    consumer = _consumer(bootstrap)
-    try:
+    return list(records_of(bootstrap, topic))
+
+
+def records_of(bootstrap: str, topic: str) -> Iterator[KafkaRecord]:
+    """The same, one after the other: a topic may not fit into memory."""
+    with closing(_consumer(bootstrap)) as consumer:
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
             raise LookupError(f"expected topic {topic} at {bootstrap}, found none")
         ends = consumer.end_offsets(partitions)
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        found: list[KafkaRecord] = []
-        idle = 0
-        while any(consumer.position(at) < ends[at] for at in partitions):
-            batches = consumer.poll(timeout_ms=1000)
-            idle = 0 if batches else idle + 1
-            if idle > 60:
-                raise TimeoutError(f"{topic}: end offsets are {ends}, nothing more came for 60 s")
-            for at, records in batches.items():
-                found.extend(_record(at.partition, record) for record in records if record.offset < ends[at])
-        return sorted(found, key=lambda record: (record.partition, record.offset))
-    finally:
-        consumer.close()
+        for at in partitions:
+            consumer.assign([at])
+            consumer.seek_to_beginning(at)
+            idle = 0
+            while consumer.position(at) < ends[at]:
+                batches = consumer.poll(timeout_ms=1000)
+                idle = 0 if batches else idle + 1
+                if idle > 60:
+                    raise TimeoutError(f"{topic}: end offsets are {ends}, nothing more came for 60 s")
+                yield from (_record(at.partition, r) for r in batches.get(at, ()) if r.offset < ends[at])
 
 
 def _record(partition: int, record: Any) -> KafkaRecord:
@@ -109,8 +113,13 @@ def write_records(records: Iterable[KafkaRecord], path: Path) -> None:
             sink.write(json.dumps(row) + "\n")
 
 
-def run_oracle(settings: Settings, records: Iterable[KafkaRecord], out: Path) -> dict[str, Any]:
-    """The oracle, in a process of its own, over what Kafka holds: `out` has its tables then; its summary."""
+def run_oracle(
+    settings: Settings, records: Iterable[KafkaRecord], out: Path, *, before: datetime | None = None
+) -> dict[str, Any]:
+    """The oracle, in a process of its own, over what Kafka holds: `out` has its tables then; its summary.
+
+    `before`: events from then on are judged, and are in no table of numbers.
+    """
     out.mkdir(parents=True, exist_ok=True)
     write_records(records, out / "records.ndjson")
     secret = out / "user-key-secret"
@@ -118,7 +127,8 @@ def run_oracle(settings: Settings, records: Iterable[KafkaRecord], out: Path) ->
     secret.write_text(settings.user_key_secret.get_secret_value(), encoding="utf-8")
     command = [sys.executable, str(ORACLE), "--records", str(out / "records.ndjson"), "--out", str(out)]
     command += ["--definitions", str(PROJECT / "wikiweir" / "definitions.toml"), "--user-key-secret-file", str(secret)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    command += ["--before", f"{before:%Y-%m-%dT%H:%M:%S}"] if before else []
+    done = subprocess.run(command, capture_output=True, text=True, timeout=ORACLE_SECONDS, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the oracle ended with {done.returncode}: {done.stderr}")
     return dict(json.loads((out / "summary.json").read_text(encoding="utf-8")))

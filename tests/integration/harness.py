@@ -31,6 +31,20 @@ QUIET_SECONDS = 3.0
 """How long nothing must have entered Kafka before the producer counts as done."""
 
 
+def admin(port: int, path: str, body: Any = None) -> Any:
+    """A call of a replay server's admin interface."""
+    url = f"http://{ports.LOOPBACK}:{port}/_admin/{path}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def inject(port: int, lines: Sequence[bytes]) -> None:
+    """Put these exact bytes at the head of a replay server's log."""
+    admin(port, "inject", {"lines_base64": [base64.b64encode(line).decode() for line in lines]})
+
+
 class Stack:
     """All programs of one instance. A context manager: leaving it kills everything it started."""
 
@@ -128,16 +142,11 @@ class Stack:
 
     def admin(self, path: str, body: Any = None) -> Any:
         """A call of the replay server's admin interface."""
-        url = f"http://{ports.LOOPBACK}:{self.settings.replay_port}/_admin/{path}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+        return admin(self.settings.replay_port, path, body)
 
     def inject(self, lines: Sequence[bytes]) -> None:
         """Put these exact bytes at the head of the source's log."""
-        encoded = [base64.b64encode(line).decode() for line in lines]
-        self.admin("inject", {"lines_base64": encoded})
+        inject(self.settings.replay_port, lines)
 
     def truth(self) -> list[evidence.Offered]:
         """Every line the source has offered up to the furthest it has sent, in its order."""

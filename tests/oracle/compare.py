@@ -157,29 +157,35 @@ def compare(oracle: Path, dsn: str, generation: int | None = None) -> list[Diffe
 
 def compare_hour(oracle: Path, dsn: str, hour: datetime) -> list[Difference]:
     """One hour (its start, UTC) as the oracle has it against what is published: minutes, hour, tops, accounting."""
+    return compare_hours(oracle, dsn, hour, hour + timedelta(hours=1))
+
+
+def compare_hours(oracle: Path, dsn: str, start: datetime, end: datetime) -> list[Difference]:
+    """The same of every hour of a period, all of which must be published."""
     tables = [rollup + suffix for rollup in ROLLUPS for suffix in ("", "_hourly")]
     with closing(psycopg2.connect(dsn)) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        found = _published(connection, oracle, tables, "hour", hour, hour + timedelta(hours=1))
-        return [*found, _outcomes(connection, oracle, f"{hour:%Y-%m-%dT%H:%M:%S}")]
+        return [*_published(connection, oracle, tables, "hour", start, end), _outcomes(connection, oracle, start, end)]
 
 
 def compare_day(oracle: Path, dsn: str, day: datetime) -> list[Difference]:
     """One day (its start, UTC), of which the oracle knows the same hours that are published."""
+    return compare_days(oracle, dsn, day, day + timedelta(days=1))
+
+
+def compare_days(oracle: Path, dsn: str, start: datetime, end: datetime) -> list[Difference]:
+    """The same of every day of a period."""
     tables = [f"{rollup}_daily" for rollup in ROLLUPS]
     with closing(psycopg2.connect(dsn)) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        return _published(connection, oracle, tables, "day", day, day + timedelta(days=1))
+        return _published(connection, oracle, tables, "day", start, end)
 
 
 def _published(
     connection: Any, oracle: Path, tables: list[str], grain: str, start: datetime, end: datetime
 ) -> list[Difference]:
     """Rows of a period in tables of `batch`, and its tops."""
-    begins, ends = (f"{at:%Y-%m-%dT%H:%M:%S}" for at in (start, end))
-    window = sql.SQL("window_start >= {} AND window_start < {}").format(
-        sql.Literal(f"{begins}Z"), sql.Literal(f"{ends}Z")
-    )
+    begins, ends, window = _between("window_start", start, end)
     found = []
     for table in [*tables, *TOPS]:
         columns, key, expected = read_oracle(oracle / f"{table}.ndjson")
@@ -194,13 +200,22 @@ def _published(
     return found
 
 
-def _outcomes(connection: Any, oracle: Path, hour: str) -> Difference:
-    """The accounting of a published hour; the oracle calls its hour otherwise, and knows of no rewritten rows."""
+def _outcomes(connection: Any, oracle: Path, start: datetime, end: datetime) -> Difference:
+    """The accounting of published hours; the oracle calls its hour otherwise, and knows of no rewritten rows."""
     _, key, expected = read_oracle(oracle / "outcomes.ndjson")
+    begins, ends, where = _between("hour", start, end)
     columns = ["hour", "outcome", "reason", "records"]
-    where = sql.SQL("hour = {}").format(sql.Literal(f"{hour}Z"))
     rows = read_postgres(connection, ("ops", "hour_outcomes"), columns, key, where, set())
-    return difference("hour_outcomes", {k: row for k, row in expected.items() if k[0].startswith(hour)}, rows, key)
+    return difference("hour_outcomes", {k: row for k, row in expected.items() if begins <= k[0] < ends}, rows, key)
+
+
+def _between(column: str, start: datetime, end: datetime) -> tuple[str, str, sql.Composed]:
+    """Both ends as text that sorts as the oracle's instants do, and the condition on a column."""
+    begins, ends = (at.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0") for at in (start, end))
+    where = sql.SQL("{0} >= {1} AND {0} < {2}").format(
+        sql.Identifier(column), sql.Literal(f"{begins}Z"), sql.Literal(f"{ends}Z")
+    )
+    return begins, ends, where
 
 
 def main() -> int:

@@ -97,8 +97,8 @@ def network(address: str) -> str | None:
 class Oracle:
     """Counts records in order; `table` holds the sums, `recent` the rows of recent_changes."""
 
-    def __init__(self, rules: dict[str, Any], secret: bytes, mask: bool) -> None:
-        self.rules, self.secret, self.mask = rules, secret, mask
+    def __init__(self, rules: dict[str, Any], secret: bytes, mask: bool, before: str) -> None:
+        self.rules, self.secret, self.mask, self.before = rules, secret, mask, before
         self.table: dict[str, dict[tuple[Any, ...], Row]] = {name: defaultdict(dict) for name in TABLES}
         self.members: dict[str, dict[tuple[Any, ...], set[Any]]] = {name: defaultdict(set) for name in TABLES}
         self.recent: list[Row] = []
@@ -187,7 +187,7 @@ class Oracle:
         outcome, reason, event_id = self.judge(event, key_hour)
         hour = show(time - time % HOUR)
         self.add("outcomes", {"event_hour": hour, "outcome": outcome, "reason": reason, "records": 1})
-        if outcome == "fact":
+        if outcome == "fact" and show(time) < self.before:
             self.fact(event, event_id, time, kafka)
 
     def fact(self, event: Any, event_id: str, time: int, kafka: int) -> None:
@@ -291,9 +291,10 @@ def main() -> None:
     for name in ("records", "definitions", "user-key-secret-file", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--no-mask", action="store_true", help="the operator turned masking off")
+    parser.add_argument("--before", default="9999", help="2026-11-23T09:00:00: facts from then on count nowhere")
     args = parser.parse_args()
     rules = tomllib.loads(args.definitions.read_text(encoding="utf-8"))
-    oracle = Oracle(rules, args.user_key_secret_file.read_bytes().strip(), not args.no_mask)
+    oracle = Oracle(rules, args.user_key_secret_file.read_bytes().strip(), not args.no_mask, args.before)
     last = (-1, -1)
     with args.records.open(encoding="utf-8") as lines:
         for line in lines:

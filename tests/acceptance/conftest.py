@@ -1,0 +1,8 @@
+"""Options of the acceptance tempo."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--hours", type=int, default=30, help="how much of the past is caught up first")
+    parser.addoption("--rate", type=float, default=36.0, help="events a second, mean of a day")
