@@ -63,7 +63,7 @@ def run(*, rounds: int = 3, rate: float = RATE, is_quick: bool = False) -> Docum
             runs = [_once(stack, client, hour) for _ in range(rounds)]
             end_ms = lib_stack.CLOCK.now_ms()
             stack.replay.pause()
-            lib_stack.wait_for(30)
+            lib_stack.wait_for(30)  # what was sent last must have been seen, too
             sent = stack.replay.sent()
         latency = lib_latency.summary(sent, seen, begin_ms, end_ms)
         if (after := _events(stack, hour)) != before:
@@ -101,7 +101,7 @@ def _caught_up(stack: Stack, client: Client, hour: Hour) -> None:
 
 def _once(stack: Stack, client: Client, hour: Hour) -> Run:
     """Trigger the hour and wait for the end of its run."""
-    version, samples, seconds = _version(stack, hour), [], 0.0
+    version, samples = _version(stack, hour), []
     triggered = datetime.now(UTC)
     body = {"conf": {"hour": str(hour)}, "logical_date": None}
     path = f"dags/lake_hourly/dagRuns/{client.post('dags/lake_hourly/dagRuns', body)['dag_run_id']}"
@@ -121,8 +121,8 @@ def _once(stack: Stack, client: Client, hour: Hour) -> Run:
     ended = datetime.fromisoformat(client.get(path)["end_date"])
     steps = _query(stack, "SELECT seconds FROM ops.published_hours WHERE hour = %s", hour.start)[0]
     worked = {name: float(steps[name]) for name in STEPS}
-    seconds = (published - began).total_seconds() - sum(worked.values())
-    parts = {"Airflow": (began - triggered).total_seconds(), "Java, Spark, plan": seconds, **worked}
+    before = (published - began).total_seconds() - sum(worked.values())
+    parts = {"Airflow": (began - triggered).total_seconds(), "Java, Spark, plan": before, **worked}
     lib_result.console.print(f"  published after {sum(parts.values()):.1f} s", markup=False)
     return Run(parts, (ended - published).total_seconds(), max(samples))
 

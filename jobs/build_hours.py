@@ -23,7 +23,7 @@ from jobs.lib.application import REFUSED
 from jobs.lib.build import HourBuilder
 from jobs.lib.build_day import DayBuilder
 from jobs.lib.owner import RefusedError, bind_instance
-from jobs.lib.plan import Plan, Wish, plan
+from jobs.lib.plan import Plan, Wish, plan, pruned
 from jobs.lib.postgres import connect
 from jobs.lib.publish import NewerPublishedError, stale_days
 from jobs.lib.quality import BlockedError
@@ -81,14 +81,18 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
     try:
         with connection.cursor() as cursor:
             bind_instance(cursor, settings.source_id)
-            bronze = snapshot.newest(spark, path)
-            # asked after the version is pinned: an hour that retention took before it is written down by now
-            found = plan(cursor, bronze.held, wish, clock.now())
-        tell(found, bronze.held)
+            held = snapshot.newest(spark, path).held
+            found = plan(cursor, held, wish, clock.now())
+        tell(found, held)
         if is_dry:
             return ALL_PUBLISHED
         failed = []
         if found.hours:
+            # pinned after it was asked which hours are ready, so that it holds what made them so
+            bronze = snapshot.newest(spark, path)
+            with connection.cursor() as cursor:
+                # asked after the version is pinned: an hour that retention took before it is written down by now
+                gone = pruned(cursor)
             hours = HourBuilder(
                 settings=settings,
                 connection=connection,
@@ -97,11 +101,11 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
                 bronze=bronze,
                 end_offsets=snapshot.end_offsets(bronze, settings.events_topic),
             )
-            failed += build_each(hours.build, "hour", found.hours)
+            failed += build_each(hours.build, "hour", [hour for hour in found.hours if hour not in gone])
         days = DayBuilder(spark=spark, settings=settings, connection=connection, run_id=run_id, clock=clock)
         failed += build_each(days.build, "day", [stale.day for stale in stale_days(connection)])
         # at last, because nobody waits for it; and many files are read by many tasks
-        snapshot.compact_each(spark, path, found.hours, bronze.held)
+        snapshot.compact_each(spark, path, found.hours, held)
         if failed:
             log.error("%s were not published: %s", len(failed), ", ".join(failed))
         return SOME_FAILED if failed else ALL_PUBLISHED

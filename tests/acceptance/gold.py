@@ -18,8 +18,8 @@ Columns = tuple[Dimension | Metric, ...]
 _TYPES = {"text": "VARCHAR", "uuid": "VARCHAR", "integer": "BIGINT", "bigint": "BIGINT", "timestamptz": "TIMESTAMP"}
 
 
-def differences(lake: Path, dsn: str, folder: Path) -> list[str]:
-    """Every table and grain that is not the same on both sides, and how many rows were looked at in the last line."""
+def differences(lake: Path, dsn: str, folder: Path) -> tuple[int, list[str]]:
+    """How many rows were looked at, and every table and grain that is not the same on both sides."""
     found, looked_at = [], 0
     for rollup in ROLLUPS:
         files = _files(lake / "gold" / rollup.name)
@@ -33,7 +33,7 @@ def differences(lake: Path, dsn: str, folder: Path) -> list[str]:
                 names = ", ".join(types)
                 served = f"read_csv('{csv}', header = false, columns = {types}, nullstr = '\\N', escape = '\"')"
                 db.execute(f"CREATE TABLE served AS SELECT {names} FROM {served}")
-                shown = ", ".join(_shown(name, kind) for name, kind in types.items())
+                shown = ", ".join(["CAST(window_start AS TIMESTAMP) AS window_start", *map(_shown, columns)])
                 gold = f"read_parquet({files[grain]}, hive_partitioning = false, union_by_name = true)"
                 db.execute(f"CREATE TABLE gold AS SELECT {shown} FROM {gold}")
                 [(rows,)] = db.execute("SELECT count(*) FROM served").fetchall()
@@ -45,7 +45,7 @@ def differences(lake: Path, dsn: str, folder: Path) -> list[str]:
                         example = db.execute(f"{extra} LIMIT 2").fetchall()
                         found.append(f"{rollup.name} {grain}: {count} rows are only in {one}, e.g. {example}")
             csv.unlink()
-    return [*found, f"{looked_at} rows"]
+    return looked_at, found
 
 
 def facts_by_hour(lake: Path) -> dict[str, tuple[int, int]]:
@@ -59,11 +59,10 @@ def facts_by_hour(lake: Path) -> dict[str, tuple[int, int]]:
         return {hour: db.execute(query.format(paths)).fetchall()[0] for hour, paths in by_hour.items()}
 
 
-def _files(table: Path) -> dict[Grain, list[str]]:
-    found: dict[Grain, list[str]] = {grain: [] for grain in GRAINS}
+def _files(table: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {grain: [] for grain in GRAINS}
     for path, values in evidence.delta_files(table).items():
-        grain = next(grain for grain in GRAINS if grain == values["grain"])
-        found[grain].append(str(table / path))
+        found[values["grain"]].append(str(table / path))
     return found
 
 
@@ -75,8 +74,10 @@ def _export(dsn: str, rollup: Rollup, grain: Grain, path: Path, columns: Columns
         cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv, NULL '\\N', FORCE_QUOTE *)", sink)
 
 
-def _shown(name: str, kind: str) -> str:
+def _shown(column: Dimension | Metric) -> str:
     """A column of gold as PostgreSQL's CSV has it: uuids with their hyphens."""
-    if name == "user_key":
-        return "regexp_replace(user_key, '^(.{8})(.{4})(.{4})(.{4})(.{12})$', '\\1-\\2-\\3-\\4-\\5') AS user_key"
-    return f"CAST({name} AS {kind}) AS {name}"
+    name = column.name
+    if column.pg == "uuid":
+        hyphens = "'^(.{8})(.{4})(.{4})(.{4})(.{12})$', '\\1-\\2-\\3-\\4-\\5'"
+        return f"regexp_replace({name}, {hyphens}) AS {name}"
+    return f"CAST({name} AS {_TYPES[column.pg]}) AS {name}"

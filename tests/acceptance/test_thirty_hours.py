@@ -42,6 +42,7 @@ SOURCE = ["--duplicates", "0.01", "--late", "0.001", "--odd", "0.001", "--backda
 """Copies, events up to five hours late, hidden users and the like, and a few events that are years old."""
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 FULL = 30
+"""Hours of a run that shows all of it."""
 AGAIN = 6
 """How many hours are built again."""
 HOURS_SECONDS = 90
@@ -61,8 +62,11 @@ class World:
     watch: Watch
     hours: int
 
-    def query(self, statement: str, *values: Any, role: str = "owner") -> list[tuple[Any, ...]]:
-        with closing(psycopg2.connect(self.settings.postgres_dsn(role))) as connection, connection.cursor() as cursor:
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with (
+            closing(psycopg2.connect(self.settings.postgres_dsn("owner"))) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(statement, values)
             return cursor.fetchall()
 
@@ -98,7 +102,19 @@ def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         assert shown.returncode == 0, shown.stdout + shown.stderr
         settings = settings_of(made, stack.enter_context(pytest.MonkeyPatch.context()))
         watch = stack.enter_context(Watch(settings.postgres_dsn("reader")))
-        yield World(made, port, settings, Client(Layout(Instance(made.home))), watch, hours)
+        running = World(made, port, settings, Client(Layout(Instance(made.home))), watch, hours)
+        yield running
+        tell_figures(running)
+
+
+def tell_figures(world: World) -> None:
+    """What it took, for the record."""
+    steps = "SELECT key, percentile_cont(0.5) WITHIN GROUP (ORDER BY value::float8), max(value::float8)" \
+            " FROM ops.published_hours, jsonb_each_text(seconds) GROUP BY key"  # fmt: skip
+    print()
+    for name, median, most in world.query(steps):
+        print(f"{name}: median {median:.1f} s, at most {most:.1f} s an hour")
+    print(world.weir("status").stdout)
 
 
 def of_the_past(world: World) -> list[Hour]:
@@ -201,8 +217,8 @@ def test_at_last_everything_equals_the_oracle(world: World, tmp_path: Path) -> N
 
 def test_gold_and_silver_are_what_is_published(world: World, tmp_path: Path) -> None:
     lake = world.weir.home / "lake"
-    *differing, looked_at = gold.differences(lake, world.settings.postgres_dsn("owner"), tmp_path)
-    print(f"\ngold: {looked_at}")
+    looked_at, differing = gold.differences(lake, world.settings.postgres_dsn("owner"), tmp_path)
+    print(f"\ngold: {looked_at} rows")
     assert not differing, "\n".join(differing)
     counted = world.query("SELECT to_char(hour, 'YYYY-MM-DD HH24:MI:SS'), records FROM ops.hour_outcomes"
                           " WHERE outcome = 'fact'")  # fmt: skip
@@ -234,16 +250,7 @@ def test_the_layers_agree_to_the_event_and_the_accounting_closes(world: World) -
 
 def test_a_reader_never_saw_an_hour_missing_doubled_or_half_there(world: World) -> None:
     seen = world.watch.seen
+    assert world.watch.is_watching
     print(f"\n{seen.looks} looks, {seen.versions} versions")
     assert not seen.violations, "\n".join(seen.violations[:10])
     assert seen.versions >= len(world.published())
-
-
-def test_figures(world: World) -> None:
-    """What it took, for the record: nothing is asserted of time."""
-    steps = "SELECT key, percentile_cont(0.5) WITHIN GROUP (ORDER BY value::float8), max(value::float8)" \
-            " FROM ops.published_hours, jsonb_each_text(seconds) GROUP BY key"  # fmt: skip
-    print()
-    for name, median, most in world.query(steps):
-        print(f"{name}: median {median:.1f} s, at most {most:.1f} s an hour")
-    print(world.weir("status").stdout)

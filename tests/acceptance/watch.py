@@ -58,6 +58,11 @@ class Watch:
         self._over.set()
         self._thread.join(120)
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether it still looks: a reader that failed has seen nothing since."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         with closing(psycopg2.connect(self._dsn)) as connection:
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)

@@ -111,7 +111,7 @@ class Part:
             except NotReadyError:
                 time.sleep(0.5)  # killed while it started, or what it needs is away
             while self.program.is_running and not self._over:
-                time.sleep(0.05)
+                time.sleep(0.05)  # its end is noticed soon enough
             self.exits.append(self.program.exit_code)
             if self.exits[-1] == FENCED_EXIT_CODE:
                 self._wanted.clear()

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,22 +37,20 @@ class Workshop:
         self._folder, self._settings = folder, settings
         self._process: subprocess.Popen[bytes] | None = None
         self._orders = -1
-        self._turn = threading.Lock()
 
     def run(self, job: str, words: Sequence[str], environment: Mapping[str, str], seconds: float) -> Ended:
         """Run a job of `jobs/` with these words and WIKIWEIR_* settings to its end."""
-        with self._turn:
-            process = self._started()
-            log, done = (self._folder / f"{uuid.uuid4().hex}.{kind}" for kind in ("log", "code"))
-            order = {"job": job, "words": list(words), "environment": dict(environment)}
-            os.write(self._orders, json.dumps({**order, "log": str(log), "done": str(done)}).encode() + b"\n")
+        process = self._started()
+        log, done = (self._folder / f"{uuid.uuid4().hex}.{kind}" for kind in ("log", "code"))
+        order = {"job": job, "words": list(words), "environment": dict(environment)}
+        os.write(self._orders, json.dumps({**order, "log": str(log), "done": str(done)}).encode() + b"\n")
 
-            def text() -> str:
-                return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        def text() -> str:
+            return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
-            wait_for(lambda: done.exists() or process.poll() is not None, seconds, lambda: text()[-3000:])
-            assert done.exists(), f"the driver ended with {process.poll()}\n{text()[-3000:]}"
-            return Ended(int(done.read_text(encoding="ascii")), text())
+        wait_for(lambda: done.exists() or process.poll() is not None, seconds, lambda: text()[-3000:])
+        assert done.exists(), f"the driver ended with {process.poll()}\n{text()[-3000:]}"
+        return Ended(int(done.read_text(encoding="ascii")), text())
 
     def close(self) -> None:
         """Let it end."""
