@@ -100,6 +100,7 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
                 clock=clock,
                 bronze=bronze,
                 end_offsets=snapshot.end_offsets(bronze, settings.events_topic),
+                asked=found.asked,
             )
             failed += build_each(hours.build, "hour", [hour for hour in found.hours if hour not in gone])
         days = DayBuilder(spark=spark, settings=settings, connection=connection, run_id=run_id, clock=clock)

@@ -5,6 +5,7 @@ is read from one pinned version of bronze, so its hours agree about which copy o
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
@@ -16,6 +17,7 @@ from jobs.lib.claims import claim, confirm
 from jobs.lib.clean import clean
 from jobs.lib.left import left_to_batch
 from jobs.lib.offsets import Offsets
+from jobs.lib.plan import is_touched
 from jobs.lib.promote import promote_hour, quarantine
 from jobs.lib.publish import REWRITTEN, Accounting, Source, Tables, publish, refuse_older
 from jobs.lib.quality import check_hour
@@ -39,15 +41,27 @@ class HourBuilder:
     clock: Clock
     bronze: Snapshot
     end_offsets: Offsets
+    asked: Collection[Hour]
+    """Hours that are built though nothing touched them."""
 
     def build(self, hour: Hour) -> None:
-        """Build, publish, reconcile. Raises what stopped it, with nothing of the hour published."""
+        """Build, publish, reconcile. Raises what stopped it, with nothing of the hour published.
+
+        An hour that nobody asked for is left alone where another run has published all of it meanwhile.
+        """
         with claim(self.connection, Day.of(hour.start), self.clock):
+            if hour not in self.asked and not self._is_touched(hour):
+                log.info("hour %s: another run has published it meanwhile", hour)
+                return
             source = Source(
                 hour=hour, bronze_version=self.bronze.version, end_offsets=self.end_offsets, run_id=self.run_id
             )
             refuse_older(self.connection, source)
             self._build(source)
+
+    def _is_touched(self, hour: Hour) -> bool:
+        with self.connection.cursor() as cursor:
+            return is_touched(cursor, hour, self.bronze.held[hour])
 
     def _build(self, source: Source) -> None:
         hour, steps = source.hour, Steps(self.clock)

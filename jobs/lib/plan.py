@@ -1,7 +1,8 @@
 """Which hours a batch run builds: those it is asked for, and ended ones that bronze holds more of than is published.
 
 Nobody guesses how far late events reach back: `ops.hour_outcomes` accounts for every row that an hour was built from,
-so an hour with more rows than that has got some since. An hour whose layers could not be judged yet is built again too.
+so an hour with more rows than that has got some since. An hour whose layers could not be judged yet is built again too,
+and one whose run ended between publishing and judging it.
 A touched hour that still waits for a query is left to the next run, and one that was kept back until there is more of
 it; one that is asked for is built as it is. An hour whose rows retention has taken from bronze is built by neither:
 what late rows are there now would replace the whole.
@@ -22,7 +23,12 @@ AT_MOST = 48
 """Touched hours of one run; a longer catch-up goes on in the next one."""
 
 _ACCOUNTED = "SELECT o.hour, sum(o.records)::bigint FROM ops.hour_outcomes AS o GROUP BY o.hour"
-_PENDING = "SELECT DISTINCT r.hour FROM ops.reconciliation AS r WHERE r.verdict = 'pending'"
+_PENDING = """\
+SELECT p.hour
+FROM ops.published_hours AS p
+LEFT JOIN ops.reconciliation AS r ON r.hour = p.hour AND r.run_id = p.run_id
+GROUP BY p.hour
+HAVING count(r.hour) = 0 OR bool_or(r.verdict = 'pending')"""
 _BLOCKED = """\
 SELECT i.subject, (i.details ->> 'bronze rows')::bigint
 FROM ops.incidents AS i
@@ -55,6 +61,8 @@ class Plan:
     """What a run builds: the hour it is about, then newest first, because that is what people look at first."""
 
     hours: tuple[Hour, ...]
+    asked: frozenset[Hour]
+    """Those asked for by name."""
     waiting: Mapping[Hour, str]
     """Hours that have ended and are not built, with why: what they wait for, or that their rows are gone."""
     later: int
@@ -73,7 +81,12 @@ def plan(cursor: Cursor, held: Mapping[Hour, Held], wish: Wish, now: datetime, *
     left |= {hour: _why(gone[hour]) for hour in [*asked, *touched, *left] if hour in gone}
     touched = [hour for hour in touched if hour not in gone]
     hours = tuple(hour for hour in dict.fromkeys([*asked, *touched[:at_most]]) if hour not in gone)
-    return Plan(hours, left, max(0, len(touched) - at_most), accounted)
+    return Plan(hours, frozenset(asked), left, max(0, len(touched) - at_most), accounted)
+
+
+def is_touched(cursor: Cursor, hour: Hour, holds: Held) -> bool:
+    """Whether there is more of an hour than it was published from, or its layers have not been judged."""
+    return holds.rows > accounted_rows(cursor).get(hour, 0) or hour in _pending(cursor)
 
 
 def accounted_rows(cursor: Cursor) -> Mapping[Hour, int]:

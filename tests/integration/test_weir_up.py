@@ -5,6 +5,7 @@ import ipaddress
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,12 +151,22 @@ def test_a_running_instance_is_not_copied(weir: Weir, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["producer", "kafka", "postgres", "replay", "scheduler"])
 def test_a_killed_part_comes_back(weir: Weir, part: str) -> None:
-    killed = weir.status()[part]["pid"]
-    psutil.Process(killed).kill()
+    killed: list[int] = []
+
+    def is_killed() -> bool:
+        # PostgreSQL's end may have taken the part down as well, and then it is just being started again
+        pid = weir.status()[part]["pid"]
+        with suppress(psutil.NoSuchProcess):
+            if pid is not None:
+                psutil.Process(pid).kill()
+                killed.append(pid)
+        return bool(killed)
+
+    assert wait_until(is_killed, 60, clock=CLOCK, poll_seconds=0.5)
 
     def is_back() -> bool:
         found = weir.status()[part]
-        return found["state"] == "running" and found["pid"] not in {None, killed}
+        return found["state"] == "running" and found["pid"] not in {None, *killed}
 
     assert wait_until(is_back, 60, clock=CLOCK, poll_seconds=0.5)
 
