@@ -30,17 +30,22 @@ def lake_maintenance() -> None:
        needs any more; and drops in PostgreSQL the live minutes of hours that were published and found to agree
        (48 hours), old minutes and hours of `batch.*`, and findings that are over.
     2. **clean_metadata** and **clean_logs** do the same for Airflow's own runs and their logs (30 days).
+    3. **check_published** holds what is served of the last days against itself: every hour is the sum of its minutes,
+       every day that of its hours, each fact one event.
 
     What was published stays served, and an hour whose bronze is gone is never built again. What is in use goes the next
     day. **By hand:** trigger it with *dry_run* and read the log to see what would go.
 
-    **If it fails:** nothing is lost, only disk space is not given back. The log names the step; run it again.
+    **If it fails:** nothing is lost, only disk space is not given back. The log names the step; run it again. Where
+    `check_published` fails, its log names the hours and the page that says what to do.
     """
     spark_job(
         "maintain_lake",
         "{{ '--dry-run' if params.dry_run else '--no-dry-run' }}",
         execution_timeout=timedelta(hours=6),
     )
+
+    spark_job("check_published", "--run-id", "{{ run_id }}")
 
     @task(execution_timeout=timedelta(minutes=30))
     def clean_metadata(params: dict[str, Any] | None = None) -> None:

@@ -78,11 +78,20 @@ def of_rollup(rollup: Rollup, grain: Grain, rows: pd.DataFrame) -> Suite:
 
 def of_totals(name: str, parts: Sums, whole: Sums) -> Suite:
     """A coarser grain's sums are those of the finer one it is made of."""
-    frame = pd.DataFrame({f"{of}{suffix}": [sums[of]] for suffix, sums in ((PARTS, parts), ("", whole)) for of in sums})
+    return of_parts(
+        name,
+        pd.DataFrame({f"{of}{suffix}": [sums[of]] for suffix, sums in ((PARTS, parts), ("", whole)) for of in sums}),
+    )
+
+
+def of_parts(name: str, rows: pd.DataFrame) -> Suite:
+    """In every row, what stands in a column is what stands in the one of its parts."""
     made: list[Expectation] = [
-        gxe.ExpectColumnPairValuesToBeEqual(column_A=of, column_B=f"{of}{PARTS}", severity=CRITICAL) for of in whole
+        gxe.ExpectColumnPairValuesToBeEqual(column_A=of, column_B=f"{of}{PARTS}", severity=CRITICAL)
+        for of in rows.columns
+        if f"{of}{PARTS}" in rows.columns
     ]
-    return Suite(name, frame, made)
+    return Suite(name, rows, made)
 
 
 def sums(rows: Mapping[Rollup, pd.DataFrame]) -> dict[str, int]:

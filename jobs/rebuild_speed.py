@@ -144,7 +144,12 @@ def run(
 def main(arguments: list[str]) -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="rebuild_speed", description=__doc__)
-    parser.add_argument("--new", action="store_true", help="fill a new generation even if a shadow is half filled")
+    parser.add_argument(
+        "--new",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="fill a new generation even if a shadow is half filled",
+    )
     return run(load(), new=parser.parse_args(arguments).new)
 
 

@@ -728,7 +728,24 @@ AS $$
     UNION ALL
     SELECT 'source_silent', 'speed', format('the newest event is from %s', date_trunc('second', p.newest_event_at))
     FROM ops.stream_progress AS p
-    WHERE p.query = 'speed' AND p.newest_event_at < now() - interval '15 minutes' AND p.seconds_behind < 60
+    WHERE p.query = 'speed'
+        AND p.newest_event_at < now() - interval '15 minutes'
+        AND p.seconds_behind < 60
+        AND COALESCE(p.rows_per_second, 0) = 0
+    UNION ALL
+    SELECT
+        'source_behind',
+        'speed',
+        format(
+            '%s records a second are coming, and the newest event is from %s',
+            round(p.rows_per_second),
+            date_trunc('second', p.newest_event_at)
+        )
+    FROM ops.stream_progress AS p
+    WHERE p.query = 'speed'
+        AND p.newest_event_at < now() - interval '15 minutes'
+        AND p.seconds_behind < 60
+        AND p.rows_per_second > 0
     UNION ALL
     SELECT
         'hour_overdue',

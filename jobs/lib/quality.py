@@ -97,9 +97,9 @@ def _settle(connection: Connection, judged: Judged, found: list[Verdict]) -> lis
     blocking = [verdict for verdict in failed if verdict.blocks]
     for verdict in failed:
         level = logging.ERROR if verdict.blocks else logging.WARNING
-        log.log(level, "%s: %s: %s %s", judged.name, verdict.suite, _law(verdict), verdict.observed)
+        log.log(level, "%s: %s: %s %s", judged.name, verdict.suite, law(verdict), verdict.observed)
     with transaction(connection) as cursor:
-        _write(cursor, judged, found)
+        write_down(cursor, judged.period, judged.run_id, found)
         ledger.close_incidents(cursor, INCIDENT, str(judged.period))
         if blocking:
             _tell(cursor, judged, blocking)
@@ -141,15 +141,17 @@ def _band(cursor: Cursor, source: Source) -> Band | None:
     return Band(int(least * (1 - SLACK)), int(most * (1 + SLACK))) if weeks >= ENOUGH_WEEKS else None
 
 
-def _law(verdict: Verdict) -> str:
+def law(verdict: Verdict) -> str:
+    """What was expected, in words where there are some."""
     return f"{verdict.description} ({verdict.expectation})" if verdict.description else verdict.expectation
 
 
-def _write(cursor: Cursor, judged: Judged, found: list[Verdict]) -> None:
+def write_down(cursor: Cursor, period: Hour | Day, run_id: str, found: list[Verdict]) -> None:
+    """Keep what a run found of an hour, or of the day or days that begin with it."""
     suites_named = list({verdict.suite for verdict in found})  # an hour and its day may begin at the same instant
     cursor.execute(
         "DELETE FROM ops.quality_results WHERE hour = %s AND run_id = %s AND suite = ANY (%s)",
-        (judged.period.start, judged.run_id, suites_named),
+        (period.start, run_id, suites_named),
     )
     cursor.executemany(
         "INSERT INTO ops.quality_results"
@@ -157,7 +159,7 @@ def _write(cursor: Cursor, judged: Judged, found: list[Verdict]) -> None:
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
         [
             (
-                judged.run_id, judged.period.start, verdict.suite, verdict.expectation, verdict.severity,
+                run_id, period.start, verdict.suite, verdict.expectation, verdict.severity,
                 verdict.success, Json(verdict.observed), verdict.description,
             )
             for verdict in found
@@ -166,7 +168,7 @@ def _write(cursor: Cursor, judged: Judged, found: list[Verdict]) -> None:
 
 
 def _tell(cursor: Cursor, judged: Judged, blocking: list[Verdict]) -> None:
-    failed = {f"{verdict.suite}: {_law(verdict)}": verdict.observed for verdict in blocking}
+    failed = {f"{verdict.suite}: {law(verdict)}": verdict.observed for verdict in blocking}
     message = f"{judged.name} was not published, because what must hold of it does not"
     details = {"failed": failed, "run": judged.run_id, "rows in": judged.rows_in, "bronze rows": judged.bronze_rows}
     ledger.open_incident(cursor, INCIDENT, str(judged.period), message, details)

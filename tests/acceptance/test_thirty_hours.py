@@ -249,6 +249,8 @@ def test_the_layers_agree_to_the_event_and_the_accounting_closes(world: World) -
     )  # fmt: skip
     assert closed + still_open == sum(world.in_kafka().values())
     assert world.query("SELECT * FROM ops.incidents WHERE closed_at IS NULL") == []
+    checked = world.weir("submit", "check_published")
+    assert checked.returncode == 0, checked.stdout[-3000:]
 
 
 def test_a_reader_never_saw_an_hour_missing_doubled_or_half_there(world: World) -> None:

@@ -31,7 +31,7 @@ def told(task: Any) -> dict[str, Any]:
     }
     if hasattr(task, "application"):
         pulled = SimpleNamespace(xcom_pull=lambda task_ids: HOUR)
-        params = {"first": HOUR, "last": HOUR, "dry_run": True}
+        params = {"first": HOUR, "last": HOUR, "dry_run": True, "new": False}
         task.render_template_fields({"ti": pulled, "run_id": "scheduled__2026-11-23T10", "params": params})
         command = task._get_hook()._build_spark_submit_command(task.application)
         shown["command"] = [part.replace(str(PROJECT), "/project") for part in command]

@@ -586,3 +586,28 @@ def test_an_hour_waits_for_the_producer_and_then_for_both_queries(stream: connec
     commits("lake", '{"0": 10, "1": 20}')
     assert waits_for(early) is None, "its own end is nearer than the next hour's"
     assert waits_for(late) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "runbook"),
+    [
+        ({}, None),
+        ({"updated_at": "now() - interval '2 minutes'"}, "stream_silent"),
+        ({"seconds_behind": "61"}, "stream_behind"),
+        ({"newest_event_at": "now() - interval '16 minutes'"}, "source_silent"),
+        ({"newest_event_at": "now() - interval '16 minutes'", "rows_per_second": "3000"}, "source_behind"),
+    ],
+)
+def test_what_the_stream_reports_names_its_runbook(
+    stream: connection, changes: dict[str, str], runbook: str | None
+) -> None:
+    said = {"updated_at": "now()", "newest_event_at": "now()", "seconds_behind": "1", "rows_per_second": "0", **changes}
+    ask(
+        stream,
+        f"INSERT INTO ops.stream_progress (query, state, {', '.join(said)})"
+        f" VALUES ('speed', 'running', {', '.join(said.values())}) ON CONFLICT (query) DO UPDATE"
+        f" SET {', '.join(f'{name} = excluded.{name}' for name in said)}",
+    )
+    with stream.cursor() as cursor:
+        cursor.execute("SELECT runbook FROM ops.complaints() WHERE subject = 'speed'")
+        assert cursor.fetchall() == ([(runbook,)] if runbook else [])
