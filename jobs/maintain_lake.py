@@ -87,13 +87,12 @@ class Maintenance:
 
     def vacuum(self) -> None:
         """Delete files of the lake that no version needs which anybody may still read."""
-        tables = [table.path(self.settings) for table in TABLES]
         if self.is_dry:
-            for path in tables:
+            for path in (table.path(self.settings) for table in TABLES):
                 if exists(self.spark, path):
                     log.info("%s: %s files would be deleted", path, lake_retention.unneeded(self.spark, path))
             return
-        lake_retention.vacuum_each(self.spark, tables, self.settings.keep)
+        lake_retention.vacuum_each(self.spark, TABLES, self.settings)
 
     def expire_rows(self) -> None:
         """Drop leaves of `speed` and `batch`, and what `ops` need not remember; a dry run does it and takes it back."""

@@ -30,7 +30,7 @@ from jobs.lib.keeper import BusyError
 from jobs.lib.offsets import Gap, Offsets
 from jobs.lib.owner import RefusedError
 from jobs.lib.source import kafka_records, wait_for_end
-from jobs.lib.tables import BRONZE, retention
+from jobs.lib.tables import BRONZE
 from wikiweir.clock import Clock
 from wikiweir.settings import Settings
 
@@ -40,8 +40,6 @@ ATOMIC_STORES = {"", "file", "hdfs", "viewfs", "abfs", "abfss", "wasb", "wasbs",
 """Schemes whose default log store in Delta lets two writers commit safely. S3's does not."""
 
 PROPERTIES = {
-    # statistics on long strings cost more than they skip
-    "delta.dataSkippingStatsColumns": "partition,offset,kafka_time,key_hour,event_time",
     # compaction belongs to the batch layer, never to the writer that the freshness of bronze hangs on
     "delta.autoOptimize.autoCompact": "false",
     "delta.autoOptimize.optimizeWrite": "false",
@@ -164,7 +162,7 @@ class LakeQuery:
     def _create_table(self) -> None:
         schema = bronze(self.spark.createDataFrame([], KAFKA_SCHEMA)).schema
         builder = DeltaTable.createIfNotExists(self.spark).location(self._path).addColumns(schema)
-        for name, value in {**PROPERTIES, **retention(self.settings.keep)}.items():
+        for name, value in {**PROPERTIES, **BRONZE.properties(self.settings.keep)}.items():
             builder = builder.property(name, value)
         builder.partitionedBy(PARTITION_COLUMN).execute()
 

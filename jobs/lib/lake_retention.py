@@ -19,9 +19,9 @@ from jobs.lib.bronze import PARTITION_COLUMN
 from jobs.lib.plan import accounted_rows, pruned
 from jobs.lib.postgres import transaction
 from jobs.lib.snapshot import CONFLICTS, Snapshot, hour_of
-from jobs.lib.tables import exists, retention
+from jobs.lib.tables import LakeTable, exists
 from wikiweir.hours import Hour
-from wikiweir.settings import Lifetimes
+from wikiweir.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +88,13 @@ def prune(
         log.info("hour %s: %s rows pruned, the newest arrived at %s", hour, f"{old.rows:,}", old.newest_arrival)
 
 
-def vacuum_each(spark: SparkSession, paths: Iterable[str], keep: Lifetimes) -> None:
+def vacuum_each(spark: SparkSession, tables: Iterable[LakeTable], settings: Settings) -> None:
     """Delete the files that nobody can need any more of each table that is there."""
-    for path in paths:
-        if exists(spark, path):
-            _ensure(spark, path, retention(keep))
+    for table in tables:
+        if exists(spark, path := table.path(settings)):
+            _ensure(spark, path, table.properties(settings.keep))
             spark.sql(f"VACUUM delta.`{path}`")
-            log.info("%s: files that no version of the last %s needs are gone", path, keep.lake_files)
+            log.info("%s: files that no version of the last %s needs are gone", path, settings.keep.lake_files)
 
 
 def unneeded(spark: SparkSession, path: str) -> int:

@@ -24,30 +24,33 @@ class LakeTable:
 
     name: str
     partitioned_by: tuple[str, ...]
+    ranged: tuple[str, ...]
+    """Columns whose least and greatest value Delta's log keeps of each file. Of every column, as is the default, they
+    cost as much as writing the file."""
 
     def path(self, settings: Settings) -> str:
         return f"{settings.lake.rstrip('/')}/{self.name}"
 
+    def properties(self, keep: Lifetimes) -> dict[str, str]:
+        """Properties of the table. (What VACUUM is told to retain is ignored since Delta 4.1.)"""
+        return {
+            "delta.dataSkippingStatsColumns": ",".join(self.ranged),
+            "delta.deletedFileRetentionDuration": _interval(keep.lake_files),
+            "delta.logRetentionDuration": _interval(keep.lake_log),
+        }
 
-BRONZE = LakeTable("bronze", (PARTITION_COLUMN,))
-FACTS = LakeTable("silver/facts", (PARTITION_COLUMN,))
-QUARANTINE = LakeTable("quarantine", (PARTITION_COLUMN,))
+
+BRONZE = LakeTable("bronze", (PARTITION_COLUMN,), ("partition", "offset", "kafka_time", "key_hour", "event_time"))
+FACTS = LakeTable("silver/facts", (PARTITION_COLUMN,), ("event_time", "received_at"))
+QUARANTINE = LakeTable("quarantine", (PARTITION_COLUMN,), ("event_time", "received_at"))
 
 
 def gold(rollup: Rollup) -> LakeTable:
     """A rollup's rows of all grains."""
-    return LakeTable(f"gold/{rollup.name}", ("grain", "period"))
+    return LakeTable(f"gold/{rollup.name}", ("grain", "period"), ("window_start",))
 
 
 TABLES = (BRONZE, FACTS, QUARANTINE, *map(gold, ROLLUPS))
-
-
-def retention(keep: Lifetimes) -> dict[str, str]:
-    """Properties of every table of the lake. (What VACUUM is told to retain is ignored since Delta 4.1.)"""
-    return {
-        "delta.deletedFileRetentionDuration": _interval(keep.lake_files),
-        "delta.logRetentionDuration": _interval(keep.lake_log),
-    }
 
 
 def exists(spark: SparkSession, path: str) -> bool:
@@ -67,7 +70,7 @@ def replace(rows: DataFrame, table: LakeTable, settings: Settings, where: str) -
         .mode("overwrite")
         .option("replaceWhere", where)
         .option("mergeSchema", "true")  # a new metric
-        .options(**retention(settings.keep))
+        .options(**table.properties(settings.keep))
         .partitionBy(*table.partitioned_by)
         .save(path)
     )
