@@ -6,6 +6,7 @@ Kafka held when an hour's first version was built, which is how a test knows tha
 """
 
 import threading
+import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +20,8 @@ LATE_SHARE = 0.01
 """How much of an hour may be late: far more than the source sends, far less than half an hour or a doubled one."""
 FEW = 5
 LOOK_SECONDS = 3.0
+SHARE = 0.2
+"""Of its time that it looks, at most: what it asks for takes a second and more while hours are still counted live."""
 
 _PUBLISHED = "SELECT hour, version, end_offsets FROM ops.published_hours"
 _HOURS = "SELECT window_start, sum(events)::bigint FROM serving.activity_hourly GROUP BY window_start"
@@ -66,10 +69,13 @@ class Watch:
     def _run(self) -> None:
         with closing(psycopg2.connect(self._dsn)) as connection:
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-            while not self._over.wait(LOOK_SECONDS):
+            took = 0.0
+            while not self._over.wait(max(LOOK_SECONDS, took / SHARE - took)):
+                began = time.monotonic()
                 with connection.cursor() as cursor:
                     self._look(cursor)
                 connection.rollback()
+                took = time.monotonic() - began
 
     def _look(self, cursor: Any) -> None:
         cursor.execute(_PUBLISHED)
