@@ -58,6 +58,7 @@ def lake_hourly() -> None:
         "--run-id",
         "{{ run_id }}",
         outlets=[PUBLISHED_HOURS],
+        priority_weight=10,  # the slot goes to hours before anything that nobody waits for
         execution_timeout=timedelta(hours=3),  # a catch-up of as many hours as a run takes on
     )
 

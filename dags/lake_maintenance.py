@@ -39,13 +39,14 @@ def lake_maintenance() -> None:
     **If it fails:** nothing is lost, only disk space is not given back. The log names the step; run it again. Where
     `check_published` fails, its log names the hours and the page that says what to do.
     """
-    spark_job(
+    maintained = spark_job(
         "maintain_lake",
         "{{ '--dry-run' if params.dry_run else '--no-dry-run' }}",
         execution_timeout=timedelta(hours=6),
     )
 
-    spark_job("check_published", "--run-id", "{{ run_id }}")
+    # whether or not that went well; and not side by side, so that an hour that is ready gets the slot between them
+    maintained >> spark_job("check_published", "--run-id", "{{ run_id }}", trigger_rule="all_done")
 
     @task(execution_timeout=timedelta(minutes=30))
     def clean_metadata(params: dict[str, Any] | None = None) -> None:
