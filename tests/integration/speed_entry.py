@@ -1,4 +1,5 @@
-"""Test entry: the stream driver with a mechanism left out, or with an end at a named step; options as JSON in argv[1].
+"""Test entry: the stream driver with a mechanism left out, a fault put in, or an end at a named step; options as JSON
+in argv[1].
 
 It exists because nothing in the environment may weaken the driver. The surprising thing: it kills the JVM before
 itself, as a machine that loses its power would take both.
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import rebuild_speed, stream_events
+from jobs.lib import increments, judging, speed, sql
 from jobs.lib.mechanisms import Mechanisms, Step
 from wikiweir.settings import load
 
@@ -68,6 +70,9 @@ class EndAt:
 
 def main(options: dict[str, Any]) -> int:
     """Run it as asked for."""
+    if faults := options.get("miscounts"):
+        selected = {name: name for name in judging.COLUMNS} | increments.COLUMNS | faults
+        speed.SELECTED = sql.named(selected)
     keywords: dict[str, Any] = {"mechanisms": Mechanisms(**dict.fromkeys(options.get("leave_out", []), False))}
     if "step" in options:
         keywords["hooks"] = EndAt(

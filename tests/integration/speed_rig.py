@@ -184,7 +184,7 @@ class Rig:
         wait_for(lambda: bool(self.query("SELECT hour FROM ops.hour_ends")), 30, lambda: self.drivers[-1].log[-3000:])
 
     def driver(self, *, name: str = "driver", entry: Path = ENTRY, **options: Any) -> Driver:
-        """Start one. `options` for `speed_entry.py`: leave_out, step, nth, action, evidence, arguments."""
+        """Start one. `options` for `speed_entry.py`: leave_out, miscounts, step, nth, action, evidence."""
         more = {"WIKIWEIR_STREAM_PORT": str(ports.free_port())} if options.pop("other_port", False) else {}
         return self._submit(name, entry, [json.dumps(options)] if options else [], more)
 

@@ -187,10 +187,18 @@ def test_what_the_speed_layer_left_out_explains_the_difference(rig: Rig, hour: H
     assert verdicts(rig, hour) == {"equal", "explained"}
     complaints = "SELECT subject FROM ops.complaints() WHERE runbook = 'layers_differ'"
     assert rig.query(complaints) == []
-    # a fault of the speed layer, as a reader would never see it
-    rig.query("UPDATE speed.activity SET edits = edits + 1 WHERE window_start >= %s", hour.start)
+
+
+def test_a_fault_of_the_speed_layer_shows(rig: Rig, hour: Hour) -> None:
+    rig.driver(miscounts={"edits": "CASE WHEN is_edit AND NOT is_minor THEN 1 ELSE 0 END"})
+    rig.send(of_hour(hour, range(60)))
+    rig.drain()
+    wait_for_bronze(rig)
     build(rig, "--hour", str(hour))
-    assert verdicts(rig, hour) == {"equal", "explained", "differ"}
+    assert_hour_exact(rig, hour)
+    differing = "SELECT rollup, metric FROM ops.reconciliation WHERE verdict = 'differ' ORDER BY 1"
+    assert rig.query(differing) == [(rollup, "edits") for rollup in sorted(rollup.name for rollup in ROLLUPS)]
+    complaints = "SELECT subject FROM ops.complaints() WHERE runbook = 'layers_differ'"
     assert rig.query(complaints) == [(str(hour),)]
 
 
