@@ -110,7 +110,7 @@ def build_processes(weir: Weir) -> list[psutil.Process]:
 def test_every_past_hour_closes_by_itself(weir: Weir, settings: Settings, client: Client, tmp_path: Path) -> None:
     now = Hour.of(datetime.now(UTC))
     last, before = Hour(now.start - timedelta(hours=1)), Hour(now.start - timedelta(hours=2))
-    wait_for(lambda: {last, before} <= published(settings).keys(), 300, lambda: str(client.get("dags/~/dagRuns")))
+    wait_for(lambda: {last, before} <= published(settings).keys(), 600, lambda: str(client.get("dags/~/dagRuns")))
     assert_hour_exact(settings, last, tmp_path / "last")
     assert_hour_exact(settings, before, tmp_path / "before")
     layers = query(settings, "SELECT DISTINCT layer FROM serving.activity WHERE window_start >= %s", before.start)
@@ -149,7 +149,7 @@ def test_the_daily_maintenance_runs_on_a_running_stack(weir: Weir, settings: Set
 
     before = published(settings)
     run_id = str(client.post("dags/lake_maintenance/dagRuns", {"logical_date": None})["dag_run_id"])
-    wait_for(lambda: runs()[run_id] in {"success", "failed"}, 300, lambda: str(runs()))
+    wait_for(lambda: runs()[run_id] in {"success", "failed"}, 600, lambda: str(runs()))
     log = {task: log_of(weir, run_id, task, "lake_maintenance") for task in ("maintain_lake", "clean_metadata")}
     assert runs()[run_id] == "success", log
     assert "bronze: 0 hours hold nothing that arrived since" in log["maintain_lake"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from local import instance as instances
@@ -28,6 +29,11 @@ class Weir:
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "local", *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+    def processes(self) -> list[psutil.Process]:
+        """supervisord, and everything that it has started."""
+        supervisord = psutil.Process(int((self.home / "run" / "supervisord.pid").read_text(encoding="ascii")))
+        return [supervisord, *supervisord.children(recursive=True)]
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Name -> component, as `status --json` has it."""
