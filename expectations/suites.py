@@ -88,10 +88,14 @@ def of_parts(name: str, rows: pd.DataFrame) -> Suite:
     """In every row, what stands in a column is what stands in the one of its parts."""
     made: list[Expectation] = [
         gxe.ExpectColumnPairValuesToBeEqual(column_A=of, column_B=f"{of}{PARTS}", severity=CRITICAL)
-        for of in rows.columns
-        if f"{of}{PARTS}" in rows.columns
+        for of in made_of_parts(rows)
     ]
     return Suite(name, rows, made)
+
+
+def made_of_parts(rows: pd.DataFrame) -> list[str]:
+    """The columns that have one of their parts beside them."""
+    return [name for name in rows.columns if f"{name}{PARTS}" in rows.columns]
 
 
 def sums(rows: Mapping[Rollup, pd.DataFrame]) -> dict[str, int]:

@@ -12,7 +12,7 @@ import pandas as pd
 from psycopg2.extensions import connection as Connection
 
 from expectations import suites
-from expectations.judge import Verdict, judge
+from expectations.judge import judge
 from expectations.suites import PARTS
 from jobs.lib import ledger
 from jobs.lib.postgres import transaction
@@ -62,7 +62,7 @@ def look(reader: Connection, since: datetime) -> Published:
         def beside(periods: str, whole: Grain, parts: Grain, where: str) -> pd.DataFrame:
             found = frame(periods)
             for rollup in ROLLUPS:
-                summed = {metric.name for metric in rollup.additive if metric.merge == "sum"}
+                summed = [metric.name for metric in rollup.additive if metric.merge == "sum"]
                 for grain, suffix, which in ((whole, "", "TRUE"), (parts, PARTS, where)):
                     sums = ", ".join(f'sum({name})::bigint AS "{rollup.name}.{name}{suffix}"' for name in summed)
                     found = found.join(
@@ -90,9 +90,12 @@ def check(batch: Connection, found: Published, run_id: str) -> bool:
     with transaction(batch) as cursor:
         write_down(cursor, newest, run_id, verdicts)
         for name, rows in frames.items():
-            failed = [verdict for verdict in verdicts if verdict.suite == name and not verdict.success]
+            asked = [verdict for verdict in verdicts if verdict.suite == name]
+            failed = [verdict for verdict in asked if not verdict.success]
             ledger.close_incidents(cursor, INCIDENT, name)
-            log.info("%s: %s of them, %s of %s expectations hold", name, len(rows), *_held(verdicts, name))
+            log.info(
+                "%s: %s of them, %s of %s expectations hold", name, len(rows), len(asked) - len(failed), len(asked)
+            )
             if failed:
                 where = differing(rows)
                 message = f"what is served of {len(where)} {name.replace('_', ' ')} contradicts itself"
@@ -104,11 +107,6 @@ def check(batch: Connection, found: Published, run_id: str) -> bool:
 
 def differing(rows: pd.DataFrame) -> list[str]:
     """Which hours or days have a sum that is not that of its parts."""
-    whole = [name for name in rows.columns if f"{name}{PARTS}" in rows.columns]
-    differs = pd.concat([rows[name] != rows[f"{name}{PARTS}"] for name in whole], axis=1).any(axis=1)
+    pairs = [rows[name] != rows[f"{name}{PARTS}"] for name in suites.made_of_parts(rows)]
+    differs = pd.concat(pairs, axis=1).any(axis=1)
     return [f"{start:%Y-%m-%dT%H}" for start in sorted(rows.index[differs])]
-
-
-def _held(verdicts: list[Verdict], suite: str) -> tuple[int, int]:
-    of_suite = [verdict.success for verdict in verdicts if verdict.suite == suite]
-    return sum(of_suite), len(of_suite)

@@ -25,8 +25,8 @@ class LakeTable:
     name: str
     partitioned_by: tuple[str, ...]
     ranged: tuple[str, ...]
-    """Columns whose least and greatest value Delta's log keeps of each file. Of every column, as is the default, they
-    cost as much as writing the file."""
+    """Columns whose least and greatest value Delta's log keeps of each file. Of the first 32,
+    as is the default, they took two thirds of the time that writing the rows took."""
 
     def path(self, settings: Settings) -> str:
         return f"{settings.lake.rstrip('/')}/{self.name}"
