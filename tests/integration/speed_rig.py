@@ -176,12 +176,14 @@ class Rig:
         return count
 
     def keep_cursor(self) -> None:
-        """Say that the producer is past the grace of the last hour, and wait until the driver has noted it."""
+        """Say that the producer is past the grace of the last hour, and wait until that hour is ready."""
         at = time.time_ns() // 1_000_000 + int(self.settings.hour_grace.total_seconds() * 1000)
         cursor = Cursor(base_ms=at, watermarks={("t", 0): at})
         self._producer.send(self.settings.cursors_topic, cursor.encode(), key=self.settings.streams.encode())
         self._producer.flush()
-        wait_for(lambda: bool(self.query("SELECT hour FROM ops.hour_ends")), 30, lambda: self.drivers[-1].log[-3000:])
+        # a row is in the lake, and the driver has yet to say that it is
+        ready = "SELECT hour FROM ops.hour_ends WHERE ops.hour_waits_for(hour) IS NULL"
+        wait_for(lambda: bool(self.query(ready)), 30, lambda: self.drivers[-1].log[-3000:])
 
     def driver(self, *, name: str = "driver", entry: Path = ENTRY, **options: Any) -> Driver:
         """Start one. `options` for `speed_entry.py`: leave_out, miscounts, step, nth, action, evidence."""

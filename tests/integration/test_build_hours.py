@@ -214,7 +214,7 @@ def test_a_bad_hour_keeps_itself_back_until_it_is_better(rig: Rig, hour: Hour) -
     job = rig.run("build_hours", "--hour", str(hour), "--touched")
     assert job.exit_code == 1, job.log[-3000:]
     assert "docs/runbooks/hour_blocked.md" in job.log
-    assert (layers(rig, hour), layers(rig, later)) == ({"speed"}, {"batch"})
+    assert (layers(rig, hour), layers(rig, later)) == ({"speed"}, {"batch"}), job.log[-3000:]
     complaints = "SELECT subject FROM ops.complaints() WHERE runbook = 'hour_blocked'"
     assert rig.query(complaints) == [(str(hour),)]
     [(details,)] = rig.query("SELECT details FROM ops.incidents WHERE kind = 'hour_blocked'")
