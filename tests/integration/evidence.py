@@ -22,7 +22,6 @@ from kafka import KafkaConsumer, TopicPartition
 
 from wikiweir.settings import PROJECT, Settings
 
-ORACLE = PROJECT / "tests" / "oracle" / "oracle.py"
 FETCH_BYTES = 16 * 1024**2
 ORACLE_SECONDS = 3600
 """It takes some ten thousand records a second."""
@@ -125,10 +124,10 @@ def run_oracle(
     secret = out / "user-key-secret"
     secret.touch(mode=0o600)
     secret.write_text(settings.user_key_secret.get_secret_value(), encoding="utf-8")
-    command = [sys.executable, str(ORACLE), "--records", str(out / "records.ndjson"), "--out", str(out)]
+    command = [sys.executable, "-m", "tests.oracle.oracle", "--records", str(out / "records.ndjson"), "--out", str(out)]
     command += ["--definitions", str(PROJECT / "wikiweir" / "definitions.toml"), "--user-key-secret-file", str(secret)]
     command += ["--before", f"{before:%Y-%m-%dT%H:%M:%S}"] if before else []
-    done = subprocess.run(command, capture_output=True, text=True, timeout=ORACLE_SECONDS, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=ORACLE_SECONDS, check=False, cwd=PROJECT)
     if done.returncode != 0:
         raise RuntimeError(f"the oracle ended with {done.returncode}: {done.stderr}")
     return dict(json.loads((out / "summary.json").read_text(encoding="utf-8")))

@@ -8,8 +8,11 @@ and never as one missing and one extra.
 
 import argparse
 import hashlib
+import itertools
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,8 +33,8 @@ TABLES = {  # file of the oracle: table of PostgreSQL
 ROLLUPS = ("activity", "user_activity", "page_activity", "edit_sizes")
 TOPS = ("top_pages", "top_editors")
 EXAMPLES = 3
-Key = tuple[Any, ...]
-Rows = dict[Key, list[Any]]
+NUMBERS = ("integer", "bigint", "smallint")
+Row = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +62,42 @@ class Difference:
         return "\n".join([head, hashes, *(f"  {example}" for example in self.examples)])
 
 
-def sha256(rows: Rows) -> str:
-    """Of the rows ordered by key."""
-    digest = hashlib.sha256()
-    for key in sorted(rows):
-        digest.update(json.dumps(rows[key], ensure_ascii=False).encode() + b"\n")
-    return digest.hexdigest()
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A table of the oracle."""
+
+    columns: list[str]
+    key: int
+    """How many columns it is long."""
+    rows: Iterator[Row]
+    """In order of their key, each once."""
 
 
-def read_oracle(path: Path) -> tuple[list[str], int, Rows]:
-    """Columns, length of the key, rows by key."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    header = json.loads(lines[0])
-    rows = [json.loads(line) for line in lines[1:] if line]
-    by_key = {tuple(row[: header["key"]]): row for row in rows}
-    if len(by_key) != len(rows):
-        raise ValueError(f"{path} holds {len(rows)} rows under {len(by_key)} keys: the oracle itself is wrong")
-    return header["columns"], header["key"], by_key
+def read_oracle(path: Path) -> Expected:
+    """Its rows are read from the file as they are asked for."""
+    with path.open(encoding="utf-8") as lines:
+        header = json.loads(next(lines))
+
+    def rows() -> Iterator[Row]:
+        before: Row = []
+        with path.open(encoding="utf-8") as lines:
+            for line in itertools.islice(lines, 1, None):
+                row = json.loads(line)
+                if before and row[: header["key"]] <= before:
+                    raise ValueError(f"{path}: {before} does not come before {row}, the oracle itself is wrong")
+                before = row[: header["key"]]
+                yield row
+
+    return Expected(header["columns"], header["key"], rows())
 
 
 def read_postgres(
     connection: Any, place: tuple[str, str], columns: list[str], key: int, where: sql.Composable, more: set[str]
-) -> Rows:
-    """The same columns of a table's rows; instants and uuids as the oracle writes them. `more`: columns beside them."""
+) -> Iterator[Row]:
+    """The same columns of a table's rows, ordered by its key; instants and uuids as the oracle writes them.
+
+    `more`: columns beside them.
+    """
     schema, name = place
     with connection.cursor() as cursor:
         cursor.execute(
@@ -89,23 +105,23 @@ def read_postgres(
             (schema, name),
         )
         types = dict(cursor.fetchall())
-        strange = set(types) ^ {*columns, *more}
-        if strange:
-            raise ValueError(
-                f"columns of {schema}.{name} and the oracle's are not the same: {', '.join(sorted(strange))}"
-            )
-        shown = [sql.SQL(_as_text(types[column])).format(sql.Identifier(column)) for column in columns]
-        query = sql.SQL("SELECT {} FROM {} WHERE {}").format(
-            sql.SQL(", ").join(shown), sql.Identifier(schema, name), where
-        )
+    strange = set(types) ^ {*columns, *more}
+    if strange:
+        raise ValueError(f"columns of {schema}.{name} and the oracle's are not the same: {', '.join(sorted(strange))}")
+    shown = [sql.SQL(_as_text(types[column])).format(sql.Identifier(column)) for column in columns]
+    # as Python orders text: by code point
+    order = [
+        sql.SQL("{}" if types[column] in NUMBERS else '{} COLLATE "C"').format(text)
+        for column, text in zip(columns[:key], shown, strict=False)
+    ]
+    query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}").format(
+        sql.SQL(", ").join(shown), sql.Identifier(schema, name), where, sql.SQL(", ").join(order)
+    )
+    with connection.cursor(name=f"compare_{name}") as cursor:
+        cursor.itersize = 10_000
         cursor.execute(query)
-        rows: Rows = {}
         for row in cursor:
-            at = tuple(row[:key])
-            while at in rows:  # no key of the table may forbid it; it counts as extra
-                at = (*at, "again")
-            rows[at] = list(row)
-        return rows
+            yield list(row)
 
 
 def _as_text(data_type: str) -> str:
@@ -114,25 +130,41 @@ def _as_text(data_type: str) -> str:
     return "{}::text" if data_type == "uuid" else "{}"
 
 
-def difference(table: str, expected: Rows, found: Rows, key: int) -> Difference:
-    """Compare two tables of the same columns."""
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    different = sorted(k for k in expected.keys() & found.keys() if expected[k] != found[k])
-    examples = [f"missing {expected[k]}" for k in missing[:EXAMPLES]]
-    examples += [f"extra {found[k]}" for k in extra[:EXAMPLES]]
-    examples += [
-        f"different at {list(k)}: expected {expected[k][key:]}, found {found[k][key:]}" for k in different[:EXAMPLES]
-    ]
-    return Difference(
-        table,
-        len(expected),
-        len(missing),
-        len(extra),
-        len(different),
-        sha256(expected),
-        sha256(found),
-        tuple(example[:2000] for example in examples),
-    )
+def difference(table: str, expected: Iterable[Row], found: Iterable[Row], key: int) -> Difference:
+    """Compare two tables of the same columns, both in order of their key: neither has to fit into memory."""
+    hashes = hashlib.sha256(), hashlib.sha256()
+    sides = [_hashed(rows, digest) for rows, digest in zip((expected, found), hashes, strict=True)]
+    counts: Counter[str] = Counter()
+    examples: list[str] = []
+
+    def note(what: str, example: str) -> None:
+        counts[what] += 1
+        if counts[what] <= EXAMPLES:
+            examples.append(f"{what} {example}"[:2000])
+
+    wanted, there = (next(side, None) for side in sides)
+    while wanted is not None or there is not None:
+        if there is None or (wanted is not None and wanted[:key] < there[:key]):
+            note("missing", f"{wanted}")
+            wanted = next(sides[0], None)
+        elif wanted is None or there[:key] < wanted[:key]:  # also the second row of a key
+            note("extra", f"{there}")
+            there = next(sides[1], None)
+        else:
+            if wanted != there:
+                note("different", f"at {wanted[:key]}: expected {wanted[key:]}, found {there[key:]}")
+            counts["both"] += 1
+            wanted, there = (next(side, None) for side in sides)
+    missing, extra, different = counts["missing"], counts["extra"], counts["different"]
+    of_expected, of_found = (digest.hexdigest() for digest in hashes)
+    rows = counts["both"] + missing
+    return Difference(table, rows, missing, extra, different, of_expected, of_found, tuple(examples))
+
+
+def _hashed(rows: Iterable[Row], digest: Any) -> Iterator[Row]:
+    for row in rows:
+        digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        yield row
 
 
 def compare(oracle: Path, dsn: str, generation: int | None = None) -> list[Difference]:
@@ -147,9 +179,9 @@ def compare(oracle: Path, dsn: str, generation: int | None = None) -> list[Diffe
         found = []
         where = sql.SQL("generation = {}").format(sql.Literal(generation))
         for table, place in TABLES.items():
-            columns, key, expected = read_oracle(oracle / f"{table}.ndjson")
-            rows = read_postgres(connection, place, columns, key, where, {"generation"})
-            found.append(difference(table, expected, rows, key))
+            expected = read_oracle(oracle / f"{table}.ndjson")
+            rows = read_postgres(connection, place, expected.columns, expected.key, where, {"generation"})
+            found.append(difference(table, expected.rows, rows, expected.key))
         return found
     finally:
         connection.close()
@@ -188,25 +220,26 @@ def _published(
     begins, ends, window = _between("window_start", start, end)
     found = []
     for table in [*tables, *TOPS]:
-        columns, key, expected = read_oracle(oracle / f"{table}.ndjson")
-        at = columns.index("window_start")
-        rows = {k: row for k, row in expected.items() if begins <= k[at] < ends}
+        expected = read_oracle(oracle / f"{table}.ndjson")
+        at = expected.columns.index("window_start")
+        rows = (row for row in expected.rows if begins <= row[at] < ends)
         where, more = window, set()
         if table in TOPS:
-            rows = {k: row for k, row in rows.items() if k[0] == grain}
+            rows = (row for row in rows if row[0] == grain)
             where, more = sql.SQL("{} AND grain = {}").format(window, sql.Literal(grain)), {"as_of"}
-        published = read_postgres(connection, ("batch", table), columns, key, where, more)
-        found.append(difference(table, rows, published, key))
+        published = read_postgres(connection, ("batch", table), expected.columns, expected.key, where, more)
+        found.append(difference(table, rows, published, expected.key))
     return found
 
 
 def _outcomes(connection: Any, oracle: Path, start: datetime, end: datetime) -> Difference:
     """The accounting of published hours; the oracle calls its hour otherwise, and knows of no rewritten rows."""
-    _, key, expected = read_oracle(oracle / "outcomes.ndjson")
+    expected = read_oracle(oracle / "outcomes.ndjson")
     begins, ends, where = _between("hour", start, end)
     columns = ["hour", "outcome", "reason", "records"]
-    rows = read_postgres(connection, ("ops", "hour_outcomes"), columns, key, where, set())
-    return difference("hour_outcomes", {k: row for k, row in expected.items() if begins <= k[0] < ends}, rows, key)
+    published = read_postgres(connection, ("ops", "hour_outcomes"), columns, expected.key, where, set())
+    rows = (row for row in expected.rows if begins <= row[0] < ends)
+    return difference("hour_outcomes", rows, published, expected.key)
 
 
 def _between(column: str, start: datetime, end: datetime) -> tuple[str, str, sql.Composed]:

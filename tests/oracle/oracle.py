@@ -3,6 +3,8 @@
 Produces one sorted NDJSON file a table (first line: its columns and the length of its key) and `summary.json`, from
 NDJSON of records in (partition, offset) order. The surprising thing: it imports nothing of the project on purpose; it
 reads `definitions.toml`, and where that file gives a regular expression for addresses it asks `ipaddress` instead.
+
+    python -m tests.oracle.oracle --records FILE --definitions FILE --user-key-secret-file FILE --out FOLDER
 """
 
 import argparse
@@ -13,48 +15,21 @@ import ipaddress
 import json
 import re
 import tomllib
-from collections import Counter, defaultdict
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SECOND, MINUTE, HOUR, DAY = (
-    1_000_000,
-    60_000_000,
-    3_600_000_000,
-    86_400_000_000,
-)  # microseconds, as all times since 1970
+from tests.oracle.tables import EPOCH, HOUR, SECOND, Row, Tables, show, write
+
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 INSTANT = re.compile(r"(.{19})(?:\.([0-9]+))?(Z|.{6})")  # takes apart what `meta_dt` of the definitions let through
-SUMS = ("bytes_added", "bytes_removed", "reverts")
-TABLES = {  # table: (key, what is decided by the key, what is added up)
-    "activity": (
-        ("window_start", "wiki", "type", "namespace", "user_class"),
-        (),
-        ("events", "edits", "new_pages", "minor_edits", "bytes_added", "bytes_removed", "unpatrolled_edits", "reverts"),
-    ),
-    "user_activity": (
-        ("window_start", "wiki", "user_key", "user_class"),
-        ("user_name",),
-        ("edits", "new_pages", *SUMS),
-    ),
-    "page_activity": (("window_start", "wiki", "namespace", "title"), (), ("edits", *SUMS)),  # and last_edit_at
-    "edit_sizes": (("window_start", "wiki", "user_class", "size_bucket"), (), ("edits",)),
-    "outcomes": (("event_hour", "outcome", "reason"), (), ("records",)),
-}
-ROLLUPS = ("activity", "user_activity", "page_activity", "edit_sizes")
-GRAINS = {"": MINUTE, "_hourly": HOUR, "_daily": DAY}  # what a table's name ends with: length of its windows
-DISTINCT = {"activity": "editors", "user_activity": "pages", "page_activity": "editors"}  # counted by hours and days
-TABLES |= {rollup + suffix: TABLES[rollup] for rollup in ROLLUPS for suffix in GRAINS}
-TOPS = {  # table: (rollup, what is ranked, what is shown beside it); the first hundred by edits, then in this order
-    "top_pages": ("page_activity", ("wiki", "namespace", "title"), ("edits", *SUMS, "last_edit_at")),
-    "top_editors": ("user_activity", ("user_key", "user_class"), ("user_name", "edits", "new_pages", *SUMS)),
-}
-RECENT = "received_at event_id event_time wiki type namespace title user_key user_name user_class severity"
-RECENT += " bytes_changed is_revert is_unpatrolled old_revision new_revision log_type log_action"
-Row = dict[str, Any]
+RECENT = (
+    *("received_at", "event_id", "event_time", "wiki", "type", "namespace", "title", "user_key", "user_name"),
+    *("user_class", "severity", "bytes_changed", "is_revert", "is_unpatrolled", "old_revision", "new_revision"),
+    *("log_type", "log_action"),
+)
 
 
 def instant(text: str | None, readable: str) -> int | None:
@@ -67,11 +42,6 @@ def instant(text: str | None, readable: str) -> int | None:
     if match is None or whole is None:
         return None
     return (whole - EPOCH) // timedelta(seconds=1) * SECOND + int(((match[2] or "") + "000000")[:6])
-
-
-def show(micros: int) -> str:
-    """The instant as text, microseconds always written."""
-    return (EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
 def take(document: Any, *path: str, kind: type, bits: int = 64) -> Any:
@@ -95,13 +65,12 @@ def network(address: str) -> str | None:
 
 
 class Oracle:
-    """Counts records in order; `table` holds the sums, `recent` the rows of recent_changes."""
+    """Judges records in order; `tables` gets the facts, `recent` holds the rows of recent_changes."""
 
-    def __init__(self, rules: dict[str, Any], secret: bytes, mask: bool, before: str) -> None:
-        self.rules, self.secret, self.mask, self.before = rules, secret, mask, before
-        self.table: dict[str, dict[tuple[Any, ...], Row]] = {name: defaultdict(dict) for name in TABLES}
-        self.members: dict[str, dict[tuple[Any, ...], set[Any]]] = {name: defaultdict(set) for name in TABLES}
-        self.recent: list[Row] = []
+    def __init__(self, rules: dict[str, Any], secret: bytes, mask: bool, before: str, tables: Tables) -> None:
+        self.rules, self.secret, self.mask, self.before, self.tables = rules, secret, mask, before, tables
+        self.outcomes: Counter[tuple[str, str, str]] = Counter()  # event hour, outcome, reason
+        self.recent: list[list[Any]] = []
         self.seen: set[tuple[str, int]] = set()
 
     def language(self, server_name: str | None) -> str:
@@ -169,14 +138,6 @@ class Oracle:
                 return "rejected", f"{field}_too_long", event_id
         return "fact", "", event_id
 
-    def add(self, table: str, row: Row) -> None:
-        key, decided, sums = TABLES[table]
-        cell = self.table[table][tuple(row[name] for name in key)]
-        cell |= {name: row[name] for name in (*key, *decided)}
-        cell |= {name: cell.get(name, 0) + row[name] for name in sums}
-        if table.startswith("page_activity"):
-            cell["last_edit_at"] = max(cell.get("last_edit_at", ""), row["event_time"])
-
     def record(self, value: bytes, kafka: int) -> None:
         """Count one Kafka record."""
         try:
@@ -185,8 +146,7 @@ class Oracle:
             event = None
         time, key_hour = self.times(event, kafka)
         outcome, reason, event_id = self.judge(event, key_hour)
-        hour = show(time - time % HOUR)
-        self.add("outcomes", {"event_hour": hour, "outcome": outcome, "reason": reason, "records": 1})
+        self.outcomes[show(time - time % HOUR), outcome, reason] += 1
         if outcome == "fact" and show(time) < self.before:
             self.fact(event, event_id, time, kafka)
 
@@ -212,77 +172,32 @@ class Oracle:
         row |= {"minor_edits": int(is_minor), "reverts": int(row["is_revert"])}
         row |= {"unpatrolled_edits": int(row["is_unpatrolled"])}
         row |= {"bytes_added": max(size or 0, 0), "bytes_removed": max(-(size or 0), 0), "bytes_changed": size}
-        editor = row["user_key"] if is_edit and row["user_class"] != "hidden" else None
-        page = (row["namespace"], row["title"])
-        for suffix, length in GRAINS.items():
-            row["window_start"] = show(time - time % length)
-            for rollup in ROLLUPS if is_edit else ROLLUPS[:1]:
-                self.add(rollup + suffix, row)
-                members = self.members[rollup + suffix][tuple(row[name] for name in TABLES[rollup][0])]
-                members |= {page} if rollup == "user_activity" else {editor} - {None}
+        row["editor"] = row["user_key"] if is_edit and row["user_class"] != "hidden" else None
+        self.tables.add(row | {"time": time})
         if time > kafka - 3 * HOUR:
             row |= {"received_at": show(kafka), "event_id": event_id}
             row["severity"] = ("minor" if is_minor else "major") if is_edit else None
             row |= {f"{age}_revision": take(event, "revision", age, kind=int) for age in ("old", "new")}
             row |= {name: take(event, name, kind=str) for name in ("log_type", "log_action")}
-            self.recent.append({name: row[name] for name in RECENT.split()})
-
-    def columns(self, table: str) -> list[str]:
-        """Of a rollup's table; its distinct count is filled in now."""
-        key, decided, sums = TABLES[table]
-        columns = [*key, *decided, *sums] + (["last_edit_at"] if table.startswith("page_activity") else [])
-        distinct = DISTINCT.get(table.rsplit("_", 1)[0]) if table.endswith(("_hourly", "_daily")) else None
-        if distinct is None:
-            return columns
-        for at, cell in self.table[table].items():
-            cell[distinct] = len(self.members[table][at])
-        return [*columns, distinct]
-
-    def tops(self, table: str, grain: str) -> list[Row]:
-        """Ranked rows of each window: of each wiki (scope: its name) and of all together (scope: empty)."""
-        rollup, ranked, beside = TOPS[table]
-        groups: dict[tuple[str, str], dict[tuple[Any, ...], Row]] = defaultdict(dict)
-        for row in self.table[rollup + ("_hourly" if grain == "hour" else "_daily")].values():
-            for scope in (row["wiki"], "") if row.get("user_class") != "hidden" else ():
-                group = groups[row["window_start"], scope]
-                name = tuple(row[part] for part in ranked)
-                so_far = group.get(name, {})
-                sums = {
-                    part: row[part] + so_far.get(part, 0) for part in beside if part in ("edits", "new_pages", *SUMS)
-                }
-                latest = {part: max(row[part], so_far.get(part, "")) for part in beside if part not in sums}
-                group[name] = dict(zip(ranked, name, strict=True)) | sums | latest
-        found = []
-        for (window_start, scope), group in groups.items():
-            first = sorted(group.items(), key=lambda item: (-item[1]["edits"], item[0]))[:100]
-            head = {"grain": grain, "window_start": window_start, "scope": scope}
-            found += [head | {"place": place} | row for place, (_, row) in enumerate(first, 1)]
-        return found
+            self.recent.append([row[name] for name in RECENT])
 
     def write(self, out: Path) -> None:
         """One file a table, rows sorted by their key, and the summary."""
-        out.mkdir(parents=True, exist_ok=True)
-        tables = {name: (len(TABLES[name][0]), list(cells.values())) for name, cells in self.table.items()}
-        tables["recent_changes"] = (2, self.recent)
-        for name in TOPS:
-            tables[name] = (4, [row for grain in ("hour", "day") for row in self.tops(name, grain)])
-        summary: Row = {"records": 0, "outcomes": Counter(), "rows": {}}
-        for name, (key_length, rows) in tables.items():
-            if name == "recent_changes":
-                columns = RECENT.split()
-            elif name in TOPS:
-                columns = ["grain", "window_start", "scope", "place", *TOPS[name][1], *TOPS[name][2]]
-            else:
-                columns = self.columns(name)
-            listed = sorted(([row[column] for column in columns] for row in rows), key=lambda row: row[:key_length])
-            lines = [
-                json.dumps(line, ensure_ascii=False) for line in ({"columns": columns, "key": key_length}, *listed)
-            ]
-            (out / f"{name}.ndjson").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            summary["rows"][name] = len(listed)
-        for row in tables["outcomes"][1]:
-            summary["records"] += row["records"]
-            summary["outcomes"][row["outcome"]] += row["records"]
+        self.seen.clear()  # gigabytes of a long day
+        counts = self.tables.write(out)
+        outcomes = [[*key, count] for key, count in sorted(self.outcomes.items())]
+        self.recent.sort(key=lambda row: row[:2])
+        for name, columns, key_length, rows in (
+            ("recent_changes", RECENT, 2, self.recent),
+            ("outcomes", ["event_hour", "outcome", "reason", "records"], 3, outcomes),
+        ):
+            with (out / f"{name}.ndjson").open("w", encoding="utf-8") as file:
+                file.write(json.dumps({"columns": columns, "key": key_length}) + "\n")
+                counts[name] = write(file, rows)
+        by_outcome: Counter[str] = Counter()
+        for (_, outcome, _), count in self.outcomes.items():
+            by_outcome[outcome] += count
+        summary = {"records": by_outcome.total(), "outcomes": by_outcome, "rows": counts}
         (out / "summary.json").write_text(json.dumps(summary, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -294,7 +209,9 @@ def main() -> None:
     parser.add_argument("--before", default="9999", help="2026-11-23T09:00:00: facts from then on count nowhere")
     args = parser.parse_args()
     rules = tomllib.loads(args.definitions.read_text(encoding="utf-8"))
-    oracle = Oracle(rules, args.user_key_secret_file.read_bytes().strip(), not args.no_mask, args.before)
+    args.out.mkdir(parents=True, exist_ok=True)
+    secret = args.user_key_secret_file.read_bytes().strip()
+    oracle = Oracle(rules, secret, not args.no_mask, args.before, Tables(args.out))
     last = (-1, -1)
     with args.records.open(encoding="utf-8") as lines:
         for line in lines:

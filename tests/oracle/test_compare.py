@@ -13,7 +13,8 @@ import psycopg2.extras
 import pytest
 
 HERE = Path(__file__).resolve().parent
-DEFINITIONS = HERE.parents[1] / "wikiweir" / "definitions.toml"
+PROJECT = HERE.parents[1]
+DEFINITIONS = PROJECT / "wikiweir" / "definitions.toml"
 TABLES = {
     "activity": "speed.activity",
     "user_activity": "speed.user_activity",
@@ -28,9 +29,9 @@ TABLES = {
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compare")
     (folder / "secret").write_text("the weir and the lark", encoding="utf-8")
-    command = [sys.executable, str(HERE / "oracle.py"), "--records", str(HERE / "counted_by_hand.ndjson")]
+    command = [sys.executable, "-m", "tests.oracle.oracle", "--records", str(HERE / "counted_by_hand.ndjson")]
     command += ["--definitions", str(DEFINITIONS), "--user-key-secret-file", str(folder / "secret")]
-    subprocess.run([*command, "--out", str(folder / "out")], check=True, timeout=60)
+    subprocess.run([*command, "--out", str(folder / "out")], check=True, timeout=60, cwd=PROJECT)
     return folder / "out"
 
 

@@ -3,7 +3,6 @@
 The surprising thing: it is run as its users run it, a program with files; only the address rule is also fuzzed inside.
 """
 
-import importlib.util
 import json
 import random
 import re
@@ -11,27 +10,21 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from tests.oracle.oracle import Oracle, network
+from tests.oracle.tables import Tables
+
 HERE = Path(__file__).resolve().parent
-DEFINITIONS = HERE.parents[1] / "wikiweir" / "definitions.toml"
+PROJECT = HERE.parents[1]
+DEFINITIONS = PROJECT / "wikiweir" / "definitions.toml"
 RECORDS = HERE / "counted_by_hand.ndjson"
 SECRET = b"the weir and the lark"
 TIMES = ("window_start", "event_hour", "last_edit_at", "event_time", "received_at")
 Row = dict[str, Any]
-
-
-def load_oracle() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("oracle", HERE / "oracle.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def sections() -> dict[str, list[dict[str, str]]]:
@@ -79,9 +72,17 @@ def by_hand(section: str) -> list[Row]:
 def run(records: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     secret = out.parent / "secret"
     secret.write_bytes(SECRET + b"\n")
-    command = [sys.executable, str(HERE / "oracle.py"), "--records", str(records), "--definitions", str(DEFINITIONS)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.oracle.oracle",
+        "--records",
+        str(records),
+        "--definitions",
+        str(DEFINITIONS),
+    ]
     command += ["--user-key-secret-file", str(secret), "--out", str(out), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=PROJECT)
 
 
 def read(path: Path) -> list[Row]:
@@ -153,9 +154,9 @@ def test_records_may_be_base64_and_unparsable_bytes_are_rejected_not_fatal(tmp_p
     )
 
 
-def test_worked_examples_of_the_definitions() -> None:
+def test_worked_examples_of_the_definitions(tmp_path: Path) -> None:
     rules = tomllib.loads(DEFINITIONS.read_text(encoding="utf-8"))
-    oracle = load_oracle().Oracle(rules, SECRET, mask=True, before="9999")
+    oracle = Oracle(rules, SECRET, mask=True, before="9999", tables=Tables(tmp_path))
     for example in rules["examples"]["user_class"]:
         user = oracle.user(example, rules["missing"])
         assert user["user_class"] == example["class"], example
@@ -175,7 +176,7 @@ def test_worked_examples_of_the_definitions() -> None:
 def test_ipaddress_and_the_regular_expressions_of_the_definitions_agree() -> None:
     rules = tomllib.loads(DEFINITIONS.read_text(encoding="utf-8"))["user_class"]
     written = re.compile(f"{rules['ipv4']}|{rules['ipv6']}")
-    network, chance = load_oracle().network, random.Random(7)
+    chance = random.Random(7)
     groups = ["0", "1", "db8", "0DB8", "ffff", "", "", "g", "12345", "192.0.2.7", "٣"]
     numbers = ["0", "7", "07", "99", "255", "256", "", "1000", "٣"]
     for _ in range(60_000):

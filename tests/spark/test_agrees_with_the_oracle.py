@@ -43,7 +43,7 @@ def oracle(lines: Iterable[bytes], folder: Path) -> dict[str, list[dict[str, Any
             record = {"partition": 0, "offset": offset, "kafka_ms": KAFKA_MS, "value": line.decode()}
             out.write(json.dumps(record) + "\n")
     secret.write_text(SECRET)
-    command = [sys.executable, "tests/oracle/oracle.py", "--records", str(records), "--out", str(folder)]
+    command = [sys.executable, "-m", "tests.oracle.oracle", "--records", str(records), "--out", str(folder)]
     command += ["--definitions", "wikiweir/definitions.toml", "--user-key-secret-file", str(secret)]
     subprocess.run(command, check=True, cwd=PROJECT)
     tables = {}

@@ -28,9 +28,9 @@ def by_oracle(records: list[Record], secret: str, folder: Path) -> dict[str, lis
     lines = [json.dumps({**record._asdict(), "value": record.value.decode()}) for record in sorted(records)]
     (folder / "records").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     (folder / "secret").write_text(secret, encoding="utf-8")
-    command = [sys.executable, str(PROJECT / "tests" / "oracle" / "oracle.py"), "--records", str(folder / "records")]
+    command = [sys.executable, "-m", "tests.oracle.oracle", "--records", str(folder / "records")]
     command += ["--definitions", str(PROJECT / "wikiweir" / "definitions.toml"), "--out", str(folder / "out")]
-    subprocess.run([*command, "--user-key-secret-file", str(folder / "secret")], check=True)
+    subprocess.run([*command, "--user-key-secret-file", str(folder / "secret")], check=True, cwd=PROJECT)
     wanted = {rollup.name: list(rollup.columns) for rollup in ROLLUPS}
     wanted["recent_changes"] = [column.name for column in RECENT_CHANGES]
     return {table: _rows(folder / "out" / f"{table}.ndjson", columns) for table, columns in wanted.items()}
