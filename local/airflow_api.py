@@ -27,9 +27,10 @@ def unhealthy(layout: Layout) -> frozenset[str]:
 
 @dataclass
 class Client:
-    """Logs in at first use."""
+    """Logs in at first use; waits `seconds` for each answer."""
 
     layout: Layout
+    seconds: float = SECONDS
     _token: str | None = field(default=None, repr=False)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
@@ -44,12 +45,12 @@ class Client:
         try:
             if self._token is None:
                 login = {"username": USER, "password": self.layout.instance.secrets[instances.AIRFLOW_PASSWORD]}
-                answer = requests.post(f"{self.layout.url}/auth/token", json=login, timeout=SECONDS)
+                answer = requests.post(f"{self.layout.url}/auth/token", json=login, timeout=self.seconds)
                 answer.raise_for_status()
                 self._token = str(answer.json()["access_token"])
             headers = {"Authorization": f"Bearer {self._token}"}
             url = f"{self.layout.url}/api/v2/{path}"
-            answer = requests.request(method, url, headers=headers, timeout=SECONDS, **more)
+            answer = requests.request(method, url, headers=headers, timeout=self.seconds, **more)
             answer.raise_for_status()
             found = answer.json()
         except (requests.RequestException, ValueError, KeyError) as problem:

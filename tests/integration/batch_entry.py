@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyspark import SparkContext
-
 from jobs import build_hours
 from jobs.lib import build, promote, publish, snapshot
 
@@ -31,18 +29,6 @@ class EndAt:
         self._evidence.write_text(json.dumps(document), encoding="utf-8")
         os.kill(os.getppid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
-
-    def while_tasks_run(self) -> None:
-        """End as soon as tasks of Spark run."""
-        context = SparkContext._active_spark_context
-        assert context is not None
-        tracker = context.statusTracker()
-        while True:
-            for stage in tracker.getActiveStageIds():
-                info = tracker.getStageInfo(stage)
-                if info is not None and info.numActiveTasks > 0:
-                    self.now(stage=info.name, active_tasks=info.numActiveTasks)
-            time.sleep(0.001)  # a small hour's tasks are over in tens of milliseconds
 
     def while_a_file_is_new(self) -> None:
         """End as soon as bronze's folder has a file that was not there before."""
@@ -85,8 +71,6 @@ def arm(step: str, end: EndAt) -> None:
     match step:
         case "compacting":
             snapshot.compact = end.beside(end.while_a_file_is_new, snapshot.compact)
-        case "cleaning":
-            build.clean = end.beside(end.while_tasks_run, build.clean)
         case "promoting":  # one table of the lake has the hour, the others are about to
             promote.replace = end.after(promote.replace)
         case "publishing":  # the rows are in PostgreSQL, the transaction is open

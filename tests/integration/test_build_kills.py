@@ -1,4 +1,4 @@
-"""`build_hours` killed at each of its steps, then two of it at once: nothing half in sight, the same rows in the end.
+"""`build_hours` killed at its steps, then two of it at once: nothing half in sight, the same rows in the end.
 
 Each kill leaves evidence that it hit its window, and each run begins with what the one before left behind.
 """
@@ -24,7 +24,8 @@ from wikiweir.hours import Hour
 from wikiweir.settings import PROJECT
 
 ENTRY = PROJECT / "tests" / "integration" / "batch_entry.py"
-UNTIL_PUBLISHED = ("cleaning", "promoting", "publishing")
+UNTIL_PUBLISHED = ("promoting", "publishing")
+"""A job that has only begun is killed in the soak tempo, by `test_airflow_kills.py`."""
 
 
 def killed(rig: Rig, step: str, hour: Hour) -> dict[str, Any]:
