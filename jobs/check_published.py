@@ -32,7 +32,6 @@ def run(settings: Settings, days: int, run_id: str, *, clock: Clock | None = Non
     """Look, judge and write down; the exit code."""
     now = (clock or SystemClock()).now()
     minutes_kept_from = Hour.of(now - settings.keep.batch_key_minutes).end
-    since = max(Day.of(now).start - timedelta(days=days), minutes_kept_from)
     with (
         closing(connect(settings.postgres_dsn("reader"), NAME)) as reader,
         closing(connect(settings.postgres_dsn("batch"), NAME)) as batch,
@@ -40,6 +39,8 @@ def run(settings: Settings, days: int, run_id: str, *, clock: Clock | None = Non
         try:
             with batch.cursor() as cursor:
                 bind_instance(cursor, settings.source_id)
+                wanted = Day.of(now).start - timedelta(days=days)
+                since = max(min(wanted, published.oldest_differing(cursor) or wanted), minutes_kept_from)
         except RefusedError as refusal:
             log.error("%s", refusal)
             return REFUSED

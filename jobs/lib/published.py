@@ -10,6 +10,7 @@ from datetime import datetime
 
 import pandas as pd
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from expectations import suites
 from expectations.judge import judge
@@ -38,6 +39,13 @@ SELECT o.hour AS window_start, sum(o.records)::bigint AS facts
 FROM ops.hour_outcomes AS o
 WHERE o.outcome = 'fact' AND o.hour >= %(since)s
 GROUP BY o.hour"""
+
+_OPEN = """\
+SELECT p.period
+FROM ops.incidents AS i CROSS JOIN LATERAL jsonb_array_elements_text(i.details -> 'of') AS p (period)
+WHERE i.kind = %s AND i.closed_at IS NULL
+ORDER BY 1
+LIMIT 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,13 @@ def look(reader: Connection, since: datetime) -> Published:
         hours = beside(_HOURS, "hour", "minute", "TRUE").join(frame(_FACTS))
         hours[f"facts{PARTS}"] = hours["activity.events"]
         return Published(hours.fillna(0), beside(_DAYS, "day", "hour", "s.layer = 'batch'").fillna(0))
+
+
+def oldest_differing(cursor: Cursor) -> datetime | None:
+    """The oldest hour or day that contradicted itself when it was last looked at: kept in sight until it is mended."""
+    cursor.execute(_OPEN, (INCIDENT,))
+    row = cursor.fetchone()
+    return Hour.parse(row[0]).start if row else None
 
 
 def check(batch: Connection, found: Published, run_id: str) -> bool:

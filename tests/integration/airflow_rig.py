@@ -66,10 +66,9 @@ class AirflowRig:
         """Wait for Airflow's schedule to have published it: it may have to be ready first."""
         wait_for(lambda: hour in self.published(), 1200, lambda: str(self.client.get("dags/~/dagRuns")))
 
-    def trigger(self, hour: Hour) -> str:
-        """Start a run of `lake_hourly` by hand; its id."""
-        body = {"conf": {"hour": str(hour)}, "logical_date": None}
-        return str(self.client.post("dags/lake_hourly/dagRuns", body)["dag_run_id"])
+    def trigger(self, dag: str, **conf: str) -> str:
+        """Start a run by hand; its id."""
+        return str(self.client.post(f"dags/{dag}/dagRuns", {"conf": conf, "logical_date": None})["dag_run_id"])
 
     def log_of(
         self, run_id: str, task: str = BUILD, dag: str = "lake_hourly", *, attempt: Literal["every", "last"] = "every"

@@ -58,7 +58,7 @@ def test_a_cleared_run_builds_its_hour_again_though_its_scheduler_is_killed(rig:
 
 def test_the_daily_maintenance_runs_on_a_running_stack(rig: AirflowRig) -> None:
     before = rig.published()
-    run_id = str(rig.client.post("dags/lake_maintenance/dagRuns", {"logical_date": None})["dag_run_id"])
+    run_id = rig.trigger("lake_maintenance")
     log = rig.wait_finished(run_id, "lake_maintenance", "maintain_lake")
     assert "bronze: 0 hours hold nothing that arrived since" in log
     assert "Checking table dag_run" in rig.log_of(run_id, "clean_metadata", "lake_maintenance")

@@ -9,7 +9,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from jobs.lib.publish import PublishedHours, Source, publish, publish_day
-from jobs.lib.published import Published, check, look
+from jobs.lib.published import Published, check, look, oldest_differing
 from tests.conftest import Postgres
 from tests.integration.test_quality import ACCOUNTING, tables
 from wikiweir.hours import Day, Hour
@@ -46,6 +46,11 @@ def incidents(batch: Connection) -> dict[str, Any]:
         return dict(cursor.fetchall())
 
 
+def oldest_still_open(batch: Connection) -> datetime | None:
+    with batch.cursor() as cursor:
+        return oldest_differing(cursor)
+
+
 def write(postgres: Postgres, statement: str) -> None:
     with closing(postgres.connect("owner")) as owner, owner.cursor() as cursor:
         cursor.execute(statement)
@@ -61,12 +66,14 @@ def test_an_hour_that_is_not_its_minutes_shows_until_it_is_mended(postgres: Post
         assert not check(batch, seen(postgres), "bad")
     [(subject, details)] = incidents(batch).items()
     assert (subject, details["of"]) == ("published_hours", ["2026-05-01T04"])
+    assert oldest_still_open(batch) == HOURS[1].start
     assert list(details["failed"]) == [
         "expect_column_pair_values_to_be_equal(activity.edits, activity.edits of its parts)"
     ]
     write(postgres, f"UPDATE batch.activity SET edits = edits - 1 WHERE window_start >= '{HOURS[1].start}'")
     assert check(batch, seen(postgres), "good again")
     assert incidents(batch) == {}
+    assert oldest_still_open(batch) is None
 
 
 def test_an_event_that_was_counted_and_is_not_there_shows(postgres: Postgres, batch: Connection) -> None:

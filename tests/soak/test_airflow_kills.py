@@ -1,4 +1,4 @@
-"""A job that Airflow runs, killed at each of its steps: after Airflow's own retry the hour is what it would have been.
+"""Jobs that Airflow runs: killed at each of its steps, after Airflow's own retry, an hour is what it would have been.
 
 `tests/integration/test_build_kills.py` kills jobs that are started by hand, `test_lake_hourly.py` kills a scheduler.
 """
@@ -35,7 +35,7 @@ def test_killed_at_every_step_an_hour_comes_out_the_same(rig: AirflowRig, hour: 
         for number, step in enumerate(STEPS):
             rig.send_late(hour, [number])
             before, version = rig.served(hour), rig.published()[hour]
-            run_id = rig.trigger(hour)
+            run_id = rig.trigger("lake_hourly", hour=str(hour))
             print(f"{step}: {kill_build(rig, run_id, hour, step)}")
             assert (rig.served(hour) == before) == (step != "compacting"), step
             rig.wait_finished(run_id)
@@ -47,8 +47,16 @@ def test_killed_at_every_step_an_hour_comes_out_the_same(rig: AirflowRig, hour: 
     assert not watch.seen.violations, "\n".join(watch.seen.violations)
 
 
+def test_the_speed_layer_is_rebuilt(rig: AirflowRig) -> None:
+    live = "SELECT generation FROM ops.generations WHERE state = 'live'"
+    [(before,)] = rig.query(live)
+    rig.wait_finished(rig.trigger("rebuild_speed"), "rebuild_speed", "rebuild_speed")
+    [(after,)] = rig.query(live)
+    assert after > before
+
+
 def test_down_ends_a_job_that_runs(rig: AirflowRig, hour: Hour) -> None:
-    run_id = rig.trigger(hour)
+    run_id = rig.trigger("lake_hourly", hour=str(hour))
     wait_until_building(rig, run_id, hour)
     running = rig.weir.processes()
     assert rig.weir("down").returncode == 0
