@@ -20,7 +20,8 @@ from local import airflow, airflow_api, bootstrap, kafka, ports, postgres, sourc
 from local import instance as instances
 from local.instance import Instance, InstanceError, postgres_layout
 from local.processes import NotReadyError, tail, wait_until
-from local.supervision import STOP_ORDER, ProgramSpec, Supervisor, kafka_layout, programs
+from local.programs import STOP_ORDER, ProgramSpec, kafka_layout, programs
+from local.supervision import Supervisor
 from wikiweir.clock import Clock, SystemClock
 from wikiweir.settings import Settings, load
 

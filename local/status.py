@@ -19,7 +19,8 @@ from psycopg2.extras import RealDictCursor
 
 from local import airflow, airflow_api, kafka, ports, source
 from local.instance import Instance
-from local.supervision import START_ORDER, Supervisor
+from local.programs import START_ORDER
+from local.supervision import Supervisor
 from wikiweir.clock import Clock, SystemClock
 from wikiweir.settings import Settings
 

@@ -13,7 +13,8 @@ import pytest
 from local import orphans
 from local.instance import Instance
 from local.processes import wait_until
-from local.supervision import FENCED_EXIT_CODE, ProgramSpec, Supervisor
+from local.programs import FENCED_EXIT_CODE, ProgramSpec
+from local.supervision import Supervisor
 from wikiweir.clock import SystemClock
 
 CLOCK = SystemClock()

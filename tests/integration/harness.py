@@ -1,6 +1,6 @@
 """The real stack in a folder of its own, and how to hurt it: Kafka, PostgreSQL, replay server, producer, stream driver.
 
-Every program is the one an instance runs, by the command lines of `local.supervision`, each kept running by a thread as
+Every program is the one an instance runs, by the command lines of `local.programs`, each kept running by a thread as
 supervisord would. The surprising thing: `kill` does not say "stay dead": what was killed is started again at once, as
 in production; `stop` does.
 """
@@ -19,7 +19,7 @@ from unittest import mock
 import psycopg2
 
 from local import instance as instances
-from local import kafka, ports, spark, supervision, toolchain
+from local import kafka, ports, programs, spark, toolchain
 from local.postgres import Server
 from tests.integration import evidence
 from tests.integration.parts import Kept, Part, wait_for
@@ -79,7 +79,7 @@ class Stack:
             lake=(self.instance.home / "lake").as_uri(),
             checkpoints=(self.instance.home / "checkpoints").as_uri(),
         )
-        layout = supervision.kafka_layout(self.instance, self.settings)
+        layout = programs.kafka_layout(self.instance, self.settings)
         self.kafka = kafka.Broker(layout.folder, layout.port, layout.controller_port)
         self.postgres = Server(
             self.instance.home / "postgres",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from local.processes import NotReadyError, Program, tail
-from local.supervision import FENCED_EXIT_CODE
+from local.programs import FENCED_EXIT_CODE
 
 HOPELESS_EXITS = 20
 """A producer whose Kafka is away ends and is started again for a while; a driver takes ten seconds each time."""

@@ -17,7 +17,7 @@ import pytest
 from local.airflow import PROGRAMS
 from local.instance import Instance
 from local.processes import wait_until
-from local.supervision import START_ORDER
+from local.programs import START_ORDER
 from tests.integration.weir import Weir, settings_of
 from wikiweir.clock import SystemClock
 from wikiweir.settings import PROJECT, Settings

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from local import airflow, kafka, postgres, source, spark, supervision
+from local import airflow, kafka, postgres, programs, source, spark, supervision
 from local import instance as instances
 from local.instance import Instance
+from local.programs import ProgramSpec
 from local.source import Wish
-from local.supervision import ProgramSpec
 from wikiweir.settings import Settings, load
 
 ADDRESS = re.compile(r"\b\d+\.\d+\.\d+\.\d+\b")
@@ -40,14 +40,14 @@ def conf(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> configparser.Ra
     monkeypatch.setattr(postgres, "account", lambda: "somebody")
     monkeypatch.setattr("local.toolchain.program", lambda name: Path("/invented/bin") / name)
     parser = configparser.RawConfigParser(inline_comment_prefixes=(";",))
-    parser.read_string(supervision.render(instance, supervision.programs(instance, load())))
+    parser.read_string(supervision.render(instance, programs.programs(instance, load())))
     return parser
 
 
 def test_every_part_is_supervised_and_none_starts_by_itself(conf: configparser.RawConfigParser) -> None:
     parts = [name.removeprefix("program:") for name in conf.sections() if name.startswith("program:")]
-    assert sorted(parts) == sorted(supervision.START_ORDER)
-    assert sorted(itertools.chain(*supervision.STOP_ORDER)) == sorted(supervision.START_ORDER)
+    assert sorted(parts) == sorted(programs.START_ORDER)
+    assert sorted(itertools.chain(*programs.STOP_ORDER)) == sorted(programs.START_ORDER)
     assert all(conf[f"program:{part}"]["autostart"] == "false" for part in parts)
 
 
@@ -64,7 +64,7 @@ def test_tasks_end_with_the_scheduler_and_while_the_api_server_still_listens(
 ) -> None:
     asked_as_group = [name for name in conf.sections() if conf[name].get("stopasgroup") == "true"]
     assert asked_as_group == ["program:scheduler"]
-    stages = {name: stage for stage, names in enumerate(supervision.STOP_ORDER) for name in names}
+    stages = {name: stage for stage, names in enumerate(programs.STOP_ORDER) for name in names}
     assert stages["scheduler"] < stages["api-server"] < stages["stream"]
     assert "-m local.orphans " in conf["program:scheduler"]["command"]
 
