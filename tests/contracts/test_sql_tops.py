@@ -104,13 +104,13 @@ def test_31_days_are_ranked(batch: connection, grain: str) -> None:
     }
     assert found == ranked(pages)
     columns = "window_start, scope, place, user_key, user_class, edits"
-    found = {
+    editors = {
         (at.isoformat(), scope, place, (key, user_class), edits)
         for at, scope, place, key, user_class, edits in ask(
             batch, f"SELECT {columns} {where.format('top_editors')}", grain
         )
     }
-    assert found == ranked(users)
+    assert editors == ranked(users)
     assert len(found) > 300
 
 

@@ -68,15 +68,16 @@ class EndAt:
 
 def arm(step: str, end: EndAt) -> None:
     """Put the end where the step is."""
+    # each name is replaced where it is used, not where it is from
     match step:
         case "compacting":
             snapshot.compact = end.beside(end.while_a_file_is_new, snapshot.compact)
         case "promoting":  # one table of the lake has the hour, the others are about to
-            promote.replace = end.after(promote.replace)
+            promote.replace = end.after(promote.replace)  # type: ignore[attr-defined]
         case "publishing":  # the rows are in PostgreSQL, the transaction is open
-            publish.copy = end.after(publish.copy)
+            publish.copy = end.after(publish.copy)  # type: ignore[attr-defined]
         case "published":
-            build.reconcile = end.before(build.reconcile)
+            build.reconcile = end.before(build.reconcile)  # type: ignore[attr-defined]
         case _:
             raise ValueError(f"expected a step, found {step}")
 

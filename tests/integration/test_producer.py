@@ -134,8 +134,8 @@ class Producer:
         self.start()
 
     def start(self) -> None:
-        names = ("kafka_bootstrap", "events_topic", "dead_letters_topic", "cursors_topic", "source_url", "since")
-        names += ("producer_port", "contact", "read_timeout_seconds", "max_in_flight")
+        names = ["kafka_bootstrap", "events_topic", "dead_letters_topic", "cursors_topic", "source_url", "since"]
+        names += ["producer_port", "contact", "read_timeout_seconds", "max_in_flight"]
         values = {name: getattr(self.settings, name) for name in names}
         env = {f"WIKIWEIR_{name.upper()}": str(value) for name, value in values.items() if value is not None}
         with self.log.open("ab") as log:

@@ -13,7 +13,7 @@ from jobs.lib.publish import PublishedHours, Source, publish
 from jobs.lib.quality import BlockedError, check_day, check_hour
 from tests.conftest import Postgres
 from wikiweir.hours import Day, Hour
-from wikiweir.rollups import ROLLUPS
+from wikiweir.rollups import ROLLUPS, Dimension, Grain, Metric
 
 _numbers = iter(range(1000))
 ZEROS = bytes(16)
@@ -57,9 +57,10 @@ def tables(source: Source, **changes: dict[str, Any]) -> dict[str, pa.Table]:
     types = {"text": pa.string(), "bigint": pa.int64(), "integer": pa.int32(), "uuid": pa.binary(16)}
     instant = pa.timestamp("us", "UTC")
     found = {}
+    starts_of: dict[Grain, datetime] = {"minute": minute, "hour": source.hour.start}
     for rollup in ROLLUPS:
-        for grain, start in (("minute", minute), ("hour", source.hour.start)):
-            declared = [*rollup.dimensions, *rollup.measured(grain)]
+        for grain, start in starts_of.items():
+            declared: list[Dimension | Metric] = [*rollup.dimensions, *rollup.measured(grain)]
             schema = [("window_start", instant), *((each.name, types.get(each.pg, instant)) for each in declared)]
             more = distinct.get(rollup.name, {}) if grain == "hour" else {}
             starts = [{"window_start": start, **row, **more} for row in rows[rollup.name]]

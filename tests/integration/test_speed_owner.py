@@ -3,6 +3,7 @@
 The surprising thing: a backend that waits inside COPY is ended by takeover alone; no time-out of the server's would.
 """
 
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -66,8 +67,8 @@ def test_takeover_ends_a_backend_that_waits_inside_copy(postgres: Postgres, firs
     begun, go_on = threading.Event(), threading.Event()
     failures: list[BaseException] = []
 
-    class Slow:
-        def read(self, _: int) -> bytes:
+    class Slow(io.BytesIO):
+        def read(self, _: int | None = -1, /) -> bytes:
             if not begun.is_set():
                 return begun.set() or b"1,2026-11-23 09:00:00+00,00000000-0000-4000-8000-000000000001\n"  # type: ignore[func-returns-value]
             go_on.wait(60)

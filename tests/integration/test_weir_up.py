@@ -86,7 +86,7 @@ def tour() -> list[str]:
     """The commands that the README leads a newcomer through, without the last one, which ends the instance."""
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     [block] = re.findall(r"## Five minutes[^#]*?```sh\n(.*?)```", readme, re.DOTALL)
-    *commands, last = block.strip().split("\n")
+    *commands, last = str(block).strip().split("\n")
     assert last == "./weir down"
     return commands
 

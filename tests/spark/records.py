@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -16,5 +17,7 @@ KAFKA_MS = 1_795_000_000_123
 def kafka_frame(spark: SparkSession, lines: Iterable[bytes], kafka_ms: int = KAFKA_MS) -> DataFrame:
     """As read with `includeHeaders`."""
     entered = datetime.fromtimestamp(kafka_ms / 1000, UTC)
-    rows = [(b"", line, "events", 0, offset, entered, 0, []) for offset, line in enumerate(lines)]
+    rows: list[tuple[Any, ...]] = [
+        (b"", line, "events", 0, offset, entered, 0, []) for offset, line in enumerate(lines)
+    ]
     return spark.createDataFrame(rows, SCHEMA)

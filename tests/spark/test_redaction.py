@@ -23,7 +23,7 @@ def shown_in(text: str) -> list[str]:
 
 def test_a_printed_plan_shows_no_key_material(spark: SparkSession) -> None:
     frame = classify(parse(kafka_frame(spark, [LINE])), user_key_secret=SECRET, mask_addresses=True)
-    execution = frame._jdf.queryExecution()  # type: ignore[operator]
+    execution = frame._jdf.queryExecution()
     assert shown_in(execution.analyzed().toString()), "the plan itself holds it"
     printed = execution.toString() + execution.simpleString() + execution.stringWithStats()
     assert "sha2" in printed

@@ -132,7 +132,7 @@ def an_event(line: bytes, identity: str | None = None) -> Event:
 
 
 def settings(**changes: Any) -> Settings:
-    return Settings(_env_file=None, **{"kafka_partitions": 4, "streams": "recentchange", **changes})
+    return Settings(_env_file=None, **{"kafka_partitions": 4, "streams": "recentchange", **changes})  # type: ignore[call-arg]
 
 
 def relay(sink: MemorySink, cursor: Cursor | None = None, **changes: Any) -> tuple[Relay, Tally, HandClock]:

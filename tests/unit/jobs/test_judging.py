@@ -42,7 +42,7 @@ def judged(records: pa.Table, known: set[str] = frozenset(), floor: Floor = Floo
 
 
 def outcomes(found: Judged) -> list[str]:
-    return found.records["outcome"].to_pylist()
+    return list(found.records["outcome"].to_pylist())
 
 
 def test_the_first_copy_by_partition_and_offset_counts() -> None:

@@ -2,6 +2,8 @@
 
 import ast
 import hashlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def test_it_needs_nothing_that_is_not_there_yet(name: str) -> None:
 def test_a_right_stamp_means_nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = bootstrap.inputs(tmp_path)
     bootstrap.write_stamp(tmp_path, {**wanted, "env": wanted["jobs"]})
-    monkeypatch.setattr(bootstrap.subprocess, "run", lambda *_, **__: pytest.fail("started a program"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("started a program"))
     bootstrap.ensure(tmp_path, with_developer_tools=False)
     assert not bootstrap.satisfied(tmp_path, wanted, with_developer_tools=True)
 
@@ -75,6 +77,6 @@ def test_a_java_that_does_not_run_has_no_version(tmp_path: Path) -> None:
 
 
 def test_without_root_the_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(bootstrap.BootstrapError, match="sudo apt-get install openjdk-17-jre-headless"):
         bootstrap.apt_install(bootstrap.JAVA_PACKAGES, "Java is missing", any_of_them=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wikiweir.rollups import ROLLUPS, Rollup
+from wikiweir.rollups import ROLLUPS, Dimension, Metric, Rollup
 
 each_rollup = pytest.mark.parametrize("rollup", ROLLUPS, ids=lambda r: r.name)
 
@@ -21,6 +21,7 @@ def test_the_speed_layer_keeps_no_distinct(rollup: Rollup) -> None:
 
 @each_rollup
 def test_every_word_a_person_reads_is_there(rollup: Rollup) -> None:
-    for named in (*rollup.dimensions, *rollup.metrics):
+    every: list[Dimension | Metric] = [*rollup.dimensions, *rollup.metrics]
+    for named in every:
         assert named.label
         assert named.help.endswith(".")
