@@ -8,20 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 
-from local.processes import NotReadyError, Program, tail
+from local.processes import NotReadyError, Program, tail, wait_until
 from local.programs import FENCED_EXIT_CODE
+from wikiweir.clock import SystemClock
 
 HOPELESS_EXITS = 20
 """A producer whose Kafka is away ends and is started again for a while; a driver takes ten seconds each time."""
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], object] = str) -> None:
     """Poll until true; the message of the time-out is made when it is needed."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {seconds:.0f} s still waiting: {what()}")
-        time.sleep(0.2)
+    if not wait_until(condition, seconds, clock=SystemClock(), poll_seconds=0.2):
+        raise TimeoutError(f"after {seconds:.0f} s still waiting: {what()}")
 
 
 class Kept(Program):

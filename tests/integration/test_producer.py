@@ -30,6 +30,7 @@ from ingestion.relay import DeliveryError
 from ingestion.sink import Delivery, KafkaSink, Sink, SinkUnavailableError
 from local.kafka import Broker, admin
 from local.ports import free_port
+from tests.integration.parts import wait_for
 from tests.unit.ingestion.support import (
     EQIAD,
     T0,
@@ -103,13 +104,6 @@ def records(settings: Settings, topic: str) -> list[Any]:
         return sorted(found, key=lambda r: (r.partition, r.offset))
     finally:
         consumer.close()
-
-
-def until(condition: Callable[[], bool], seconds: float = 60, what: Callable[[], object] = str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
 
 
 def ask(url: str) -> tuple[int, dict[str, Any]]:
@@ -203,7 +197,7 @@ def replay(tmp_path: Path) -> Iterator[Callable[..., Replay]]:
         command = [sys.executable, "-m", "local.replay", "--port", str(port), "--send-log", str(sent), *arguments]
         with (tmp_path / "replay.log").open("wb") as log:
             processes.append(subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log))
-        until(lambda: ask(f"http://127.0.0.1:{port}/_admin/state")[0] == 200, 30)
+        wait_for(lambda: ask(f"http://127.0.0.1:{port}/_admin/state")[0] == 200, 30)
         return Replay(f"http://127.0.0.1:{port}", sent)
 
     yield start
@@ -370,7 +364,7 @@ def test_everything_sent_is_in_kafka_and_a_stop_is_clean(
 ) -> None:
     server = replay("--history", "3m", "--rate", "60")
     made = producer(instance.model_copy(update={"source_url": server.url}))
-    until(lambda: made.acknowledged() >= 10_000, 60, lambda: made.log.read_text()[-3000:])
+    wait_for(lambda: made.acknowledged() >= 10_000, 60, lambda: made.log.read_text()[-3000:])
     assert made.health()[0] == 200
     began = time.monotonic()
     assert made.stop() == 0
@@ -378,8 +372,8 @@ def test_everything_sent_is_in_kafka_and_a_stop_is_clean(
     in_kafka = ids_of(records(instance, instance.events_topic))
     assert server.sent() - set(in_kafka) == unread(server, in_kafka)
     made.start()
-    until(lambda: made.acknowledged() > 0, 30, lambda: made.log.read_text()[-3000:])
-    until(lambda: server.sent() <= set(ids_of(records(instance, instance.events_topic))), 30)
+    wait_for(lambda: made.acknowledged() > 0, 30, lambda: made.log.read_text()[-3000:])
+    wait_for(lambda: server.sent() <= set(ids_of(records(instance, instance.events_topic))), 30)
     assert made.stop() == 0
     text = made.log.read_text()
     assert "gap:" not in text
@@ -406,7 +400,7 @@ def test_killed_again_and_again_nothing_is_lost_and_only_the_overlap_comes_twice
     made = producer(instance.model_copy(update={"source_url": server.url}))
     floors, hits = [], 0
     for _ in range(5):
-        until(lambda: made.acknowledged() > 0, 60, lambda: made.log.read_text()[-3000:])
+        wait_for(lambda: made.acknowledged() > 0, 60, lambda: made.log.read_text()[-3000:])
         time.sleep(chance.uniform(0.2, 1.5))  # so that the kill hits anywhere
         made.kill()
         in_kafka = set(ids_of(records(instance, instance.events_topic)))
@@ -416,8 +410,8 @@ def test_killed_again_and_again_nothing_is_lost_and_only_the_overlap_comes_twice
         marks = [ms for ms in cursor.watermarks.values() if ms > cursor.base_ms]
         floors.append(min(marks) - 120_000 if marks else 0)
         made.start()
-    until(lambda: len(server.sent()) > 40_000, 90, lambda: made.log.read_text()[-3000:])
-    until(lambda: server.sent() <= set(ids_of(records(instance, instance.events_topic))), 60)
+    wait_for(lambda: len(server.sent()) > 40_000, 90, lambda: made.log.read_text()[-3000:])
+    wait_for(lambda: server.sent() <= set(ids_of(records(instance, instance.events_topic))), 60)
     assert made.stop() == 0
     assert hits >= 1, f"no kill found events sent and not in Kafka (seed {seed})"
     found = records(instance, instance.events_topic)
@@ -445,10 +439,10 @@ def test_a_broker_that_stands_still_holds_the_source_and_shows_in_health(
     server = replay("--history", "60m", "--rate", "37", "--duplicates", "0")
     server.fault(max_rate=4000)
     made = producer(instance.model_copy(update={"source_url": server.url, "max_in_flight": 2000}))
-    until(lambda: made.acknowledged() > 4000, 60, lambda: made.log.read_text()[-3000:])
+    wait_for(lambda: made.acknowledged() > 4000, 60, lambda: made.log.read_text()[-3000:])
     broker.pause()
     try:
-        until(lambda: made.health()[0] == 503, 30, made.health)
+        wait_for(lambda: made.health()[0] == 503, 30, made.health)
         assert "Kafka does not answer" in made.health()[1]["reason"]
         assert made.health()[1]["in_flight"] <= 2000
         sent = len(server.sent())
@@ -456,8 +450,8 @@ def test_a_broker_that_stands_still_holds_the_source_and_shows_in_health(
         assert len(server.sent()) == sent, "the source is not read meanwhile"
     finally:
         broker.resume()
-    until(lambda: made.health()[0] == 200, 30, made.health)
-    until(lambda: len(server.sent()) > sent + 5000, 60)
+    wait_for(lambda: made.health()[0] == 200, 30, made.health)
+    wait_for(lambda: len(server.sent()) > sent + 5000, 60)
     made.stop()
     in_kafka = ids_of(records(instance, instance.events_topic))
     assert server.sent() - set(in_kafka) == unread(server, in_kafka)
