@@ -15,6 +15,8 @@ from tests.integration.airflow_kills import STEPS, kill_build, wait_until_buildi
 from tests.integration.airflow_rig import AirflowRig, running
 from wikiweir.hours import LENGTH, Hour
 
+pytestmark = pytest.mark.timeout(3600)  # four kills, each with Airflow's half minute before it tries again
+
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowRig]:
