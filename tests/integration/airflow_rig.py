@@ -114,8 +114,7 @@ class AirflowRig:
 
     def files(self, hour: Hour) -> int:
         """Files of bronze's last version that hold rows of the hour."""
-        hours = evidence.bronze_files(self.bronze).values()
-        return sum(found.replace("T", " ").startswith(f"{hour.start:%Y-%m-%d %H}") for found in hours)
+        return evidence.files_of_hour(self.bronze, hour)
 
     def send_late(self, hour: Hour, seeds: Sequence[int]) -> None:
         """Have events of a past hour come with the stream; returns when bronze holds them, in files of their own."""

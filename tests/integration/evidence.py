@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import pyarrow.parquet as pq
 from kafka import KafkaConsumer, TopicPartition
 
+from wikiweir.hours import Hour
 from wikiweir.settings import PROJECT, Settings
 
 FETCH_BYTES = 16 * 1024**2
@@ -158,6 +159,12 @@ def delta_rows(table: Path) -> list[dict[str, Any]]:
 def bronze_files(table: Path) -> dict[str, str]:
     """Data file -> event hour as Delta writes it, of bronze's last version."""
     return {path: values["event_hour"] for path, values in delta_files(table).items()}
+
+
+def files_of_hour(table: Path, hour: Hour) -> int:
+    """How many files of bronze's last version hold rows of the hour."""
+    hours = bronze_files(table).values()
+    return sum(found.replace("T", " ").startswith(f"{hour.start:%Y-%m-%d %H}") for found in hours)
 
 
 def bronze_rows(table: Path) -> list[dict[str, Any]]:

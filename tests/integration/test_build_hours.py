@@ -45,8 +45,7 @@ def verdicts(rig: Rig, hour: Hour) -> set[str]:
 
 def files(rig: Rig, hour: Hour) -> int:
     """Files of bronze's last version that hold rows of the hour."""
-    hours = evidence.bronze_files(rig.folder / "lake" / "bronze").values()
-    return sum(found.replace("T", " ").startswith(f"{hour.start:%Y-%m-%d %H}") for found in hours)
+    return evidence.files_of_hour(rig.folder / "lake" / "bronze", hour)
 
 
 def built_by(job: Ended) -> set[Hour]:

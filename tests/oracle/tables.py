@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
+Row = dict[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (
     1_000_000,
@@ -34,9 +35,8 @@ ROLLUPS = {  # table: (key after its window, what is decided by the key, what is
     "edit_sizes": (("wiki", "user_class", "size_bucket"), (), ("edits",)),
 }
 GRAINS = {"": MINUTE, "_hourly": HOUR, "_daily": DAY}  # what a table's name ends with: length of its windows
-DISTINCT: dict[
-    str, tuple[str, Callable[[dict[str, Any]], Any]]
-] = {  # rollup: what hours and days count, each once, and what tells one from the other
+# rollup: what hours and days count, each once, and what tells one from the other
+DISTINCT: dict[str, tuple[str, Callable[[Row], Any]]] = {
     "activity": ("editors", itemgetter("editor")),
     "user_activity": ("pages", itemgetter("namespace", "title")),
     "page_activity": ("editors", itemgetter("editor")),
@@ -47,7 +47,6 @@ TOPS = {  # table: (rollup, what is ranked, what is shown beside it); the first 
     "top_editors": ("user_activity", ("user_key", "user_class"), ("user_name", "edits", "new_pages", *SUMS)),
 }
 KEPT_LINES = 1000
-Row = dict[str, Any]
 
 
 @functools.lru_cache(maxsize=4096)
