@@ -74,7 +74,9 @@ def _catch(rig: AirflowRig, run_id: str, hour: Hour, step: str, is_running: Call
                     if f"hour {hour}: published as version" not in rig.log_of(run_id):
                         return None
                     new = set(_files(rig, hour)) - files
-                    return min(new) if new else None
+                    # late events may have come meanwhile
+                    pending = new - rig.files(hour) if new else new
+                    return min(pending, default=None)
                 case _:
                     raise ValueError(f"expected one of {STEPS}, found {step}")
 

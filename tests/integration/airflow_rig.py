@@ -112,7 +112,7 @@ class AirflowRig:
                 continue
         return found
 
-    def files(self, hour: Hour) -> int:
+    def files(self, hour: Hour) -> set[str]:
         """Files of bronze's last version that hold rows of the hour."""
         return evidence.files_of_hour(self.bronze, hour)
 
@@ -122,7 +122,7 @@ class AirflowRig:
         ago = (datetime.now(UTC) - hour.start).total_seconds() - 90
         lines = [json.dumps(event(seed, seconds_ago=ago)).encode() for seed in seeds]
         inject(int(Instance(self.weir.home).values["WIKIWEIR_REPLAY_PORT"]), lines)
-        wait_for(lambda: self.files(hour) > before, 120, lambda: f"bronze has {self.files(hour)} files of {hour}")
+        wait_for(lambda: self.files(hour) > before, 120, lambda: f"bronze has {self.files(hour)} of {hour}")
 
     def assert_hour_exact(self, hour: Hour, folder: Path) -> None:
         # late events keep coming: the hour is exact for what bronze held when it was built

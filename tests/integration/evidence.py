@@ -161,10 +161,10 @@ def bronze_files(table: Path) -> dict[str, str]:
     return {path: values["event_hour"] for path, values in delta_files(table).items()}
 
 
-def files_of_hour(table: Path, hour: Hour) -> int:
-    """How many files of bronze's last version hold rows of the hour."""
-    hours = bronze_files(table).values()
-    return sum(found.replace("T", " ").startswith(f"{hour.start:%Y-%m-%d %H}") for found in hours)
+def files_of_hour(table: Path, hour: Hour) -> set[str]:
+    """Files of bronze's last version that hold rows of the hour."""
+    start = f"{hour.start:%Y-%m-%d %H}"
+    return {path for path, found in bronze_files(table).items() if found.replace("T", " ").startswith(start)}
 
 
 def bronze_rows(table: Path) -> list[dict[str, Any]]:

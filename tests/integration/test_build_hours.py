@@ -45,7 +45,7 @@ def verdicts(rig: Rig, hour: Hour) -> set[str]:
 
 def files(rig: Rig, hour: Hour) -> int:
     """Files of bronze's last version that hold rows of the hour."""
-    return evidence.files_of_hour(rig.folder / "lake" / "bronze", hour)
+    return len(evidence.files_of_hour(rig.folder / "lake" / "bronze", hour))
 
 
 def built_by(job: Ended) -> set[Hour]:

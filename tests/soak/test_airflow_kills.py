@@ -36,14 +36,14 @@ def test_killed_at_every_step_an_hour_comes_out_the_same(rig: AirflowRig, hour: 
     with Watch(rig.settings.postgres_dsn("reader")) as watch:
         for number, step in enumerate(STEPS):
             rig.send_late(hour, [number])
-            before, version = rig.served(hour), rig.published()[hour]
+            before, version, files = rig.served(hour), rig.published()[hour], rig.files(hour)
             run_id = rig.trigger("lake_hourly", hour=str(hour))
             print(f"{step}: {kill_build(rig, run_id, hour, step)}")
             assert (rig.served(hour) == before) == (step != "compacting"), step
             rig.wait_finished(run_id)
             assert rig.attempts(run_id) == 2, step
             assert rig.published()[hour] == version + (2 if step == "compacting" else 1), step
-            assert rig.files(hour) == 1, step
+            assert not files & rig.files(hour), f"{step}: not compacted"
             rig.assert_hour_exact(hour, tmp_path / step)
         assert watch.is_watching
     assert not watch.seen.violations, "\n".join(watch.seen.violations)
