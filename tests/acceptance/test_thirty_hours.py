@@ -11,13 +11,11 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 
 from local import ports
@@ -29,6 +27,7 @@ from tests.acceptance import gold
 from tests.acceptance.watch import Watch
 from tests.fixtures.odd_events import odd_events
 from tests.integration import evidence
+from tests.integration.airflow_rig import AirflowRig
 from tests.integration.harness import admin, inject
 from tests.integration.parts import wait_for
 from tests.integration.speed_rig import Driver
@@ -36,7 +35,7 @@ from tests.integration.weir import Weir, settings_of
 from tests.oracle.compare import Difference, compare_days, compare_hours
 from wikiweir.hours import LENGTH, Hour
 from wikiweir.rollups import ROLLUPS
-from wikiweir.settings import PROJECT, Settings
+from wikiweir.settings import PROJECT
 
 SOURCE = ["--duplicates", "0.01", "--late", "0.001", "--odd", "0.001", "--backdated", "0.000002"]
 """Copies, events up to five hours late, hidden users and the like, and a few events that are years old."""
@@ -51,30 +50,15 @@ HOURS_SECONDS = 90
 pytestmark = pytest.mark.timeout(4 * 3600)
 
 
-@dataclass
-class World:
+@dataclass(kw_only=True)
+class World(AirflowRig):
     """A running stack, its source, and who watches."""
 
-    weir: Weir
     port: int
-    settings: Settings
-    client: Client
     watch: Watch
     hours: int
     running_hour: Hour | None = None
     """The one that had not ended when the past was caught up."""
-
-    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with (
-            closing(psycopg2.connect(self.settings.postgres_dsn("owner"))) as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(statement, values)
-            return cursor.fetchall()
-
-    def published(self) -> dict[Hour, int]:
-        """Hour -> its version."""
-        return {Hour.of(at): version for at, version in self.query("SELECT hour, version FROM ops.published_hours")}
 
     def submit(self, *arguments: str) -> Driver:
         """Begin `./weir submit build_hours`."""
@@ -104,7 +88,15 @@ def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         assert shown.returncode == 0, shown.stdout + shown.stderr
         settings = settings_of(made, stack.enter_context(pytest.MonkeyPatch.context()))
         watch = stack.enter_context(Watch(settings.postgres_dsn("reader")))
-        running = World(made, port, settings, Client(Layout(Instance(made.home))), watch, hours)
+        running = World(
+            weir=made,
+            settings=settings,
+            client=Client(Layout(Instance(made.home))),
+            role="owner",  # `batch` is nobody else's
+            port=port,
+            watch=watch,
+            hours=hours,
+        )
         yield running
         tell_figures(running)
 

@@ -32,22 +32,23 @@ RUN_SECONDS = 420
 """A run whose attempt is killed: two attempts, and the half minute between them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True)
 class AirflowRig:
-    """One instance, and the ways to ask it."""
+    """One instance, and the ways to ask it. `role`: who asks PostgreSQL."""
 
     weir: Weir
     settings: Settings
     client: Client
+    role: str = "reader"
 
     @property
     def bronze(self) -> Path:
         return self.weir.home / "lake" / "bronze"
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What a reader sees."""
+        """What the role sees."""
         with (
-            closing(psycopg2.connect(self.settings.postgres_dsn("reader"))) as connection,
+            closing(psycopg2.connect(self.settings.postgres_dsn(self.role))) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute(statement, values)
@@ -143,6 +144,7 @@ def running(home: Path, *words: str) -> Iterator[AirflowRig]:
     try:
         assert shown.returncode == 0, shown.stdout + shown.stderr
         with pytest.MonkeyPatch.context() as environment:
-            yield AirflowRig(weir, settings_of(weir, environment), Client(Layout(Instance(home)), ANSWER_SECONDS))
+            client = Client(Layout(Instance(home)), ANSWER_SECONDS)
+            yield AirflowRig(weir=weir, settings=settings_of(weir, environment), client=client)
     finally:
         weir("down")
