@@ -81,15 +81,15 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
     try:
         with connection.cursor() as cursor:
             bind_instance(cursor, settings.source_id)
-            held = snapshot.newest(spark, path).held
-            found = plan(cursor, held, wish, clock.now())
-        tell(found, held)
+            first = snapshot.newest(spark, path)
+            found = plan(cursor, first.held, wish, clock.now())
+        tell(found, first.held)
         if is_dry:
             return ALL_PUBLISHED
         failed = []
         if found.hours:
             # pinned after it was asked which hours are ready, so that it holds what made them so
-            bronze = snapshot.newest(spark, path)
+            bronze = snapshot.newest(spark, path, known=first)
             with connection.cursor() as cursor:
                 # asked after the version is pinned: an hour that retention took before it is written down by now
                 gone = pruned(cursor)
@@ -106,7 +106,7 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
         days = DayBuilder(spark=spark, settings=settings, connection=connection, run_id=run_id, clock=clock)
         failed += build_each(days.build, "day", [stale.day for stale in stale_days(connection)])
         # at last, because nobody waits for it; and many files are read by many tasks
-        snapshot.compact_each(spark, path, found.hours, held)
+        snapshot.compact_each(spark, path, found.hours, first.held)
         if failed:
             log.error("%s were not published: %s", len(failed), ", ".join(failed))
         return SOME_FAILED if failed else ALL_PUBLISHED

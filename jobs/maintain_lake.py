@@ -23,6 +23,7 @@ from jobs.lib import lake_retention, postgres_retention, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.owner import RefusedError, bind_instance
 from jobs.lib.postgres import connect
+from jobs.lib.quarantine import quarantine_late
 from jobs.lib.session import BATCH_SETTINGS, session
 from jobs.lib.tables import BRONZE, TABLES, exists
 from wikiweir.clock import Clock, SystemClock
@@ -64,15 +65,17 @@ class Maintenance:
         return SOME_FAILED if failed else ALL_DONE
 
     def prune_bronze(self) -> None:
-        """Delete hours of bronze that have lived long enough."""
+        """Delete hours of bronze that have lived long enough; what has come of such an hour since stays known."""
         cutoff = self.clock.now() - self.settings.keep.bronze
-        found = lake_retention.outlived(snapshot.newest(self.spark, self._bronze), cutoff)
-        hours = lake_retention.prunable(self.connection, found)
+        bronze = snapshot.newest(self.spark, self._bronze)
+        hours = lake_retention.prunable(self.connection, lake_retention.outlived(bronze, cutoff))
         log.info("bronze: %s hours hold nothing that arrived since %s", len(hours), f"{cutoff:%Y-%m-%d %H:%M}")
         if self.is_dry:
             for hour, old in hours.items():
                 log.info("hour %s: %s rows would be pruned", hour, f"{old.rows:,}")
             return
+        if late := quarantine_late(self.settings, bronze, lake_retention.pruned_until(self.connection)):
+            log.warning("%s rows came for hours that had been pruned: they stand in the lake's quarantine", f"{late:,}")
         lake_retention.prune(self.spark, self.connection, self._bronze, hours, cutoff)
 
     def compact_bronze(self) -> None:

@@ -18,9 +18,10 @@ from jobs.lib.clean import clean
 from jobs.lib.left import left_to_batch
 from jobs.lib.offsets import Offsets
 from jobs.lib.plan import is_touched
-from jobs.lib.promote import promote_hour, quarantine
+from jobs.lib.promote import promote_hour
 from jobs.lib.publish import REWRITTEN, Accounting, Source, Tables, publish, refuse_older
 from jobs.lib.quality import check_hour
+from jobs.lib.quarantine import quarantine_rejected
 from jobs.lib.reconcile import DIFFER, reconcile
 from jobs.lib.snapshot import Snapshot
 from jobs.lib.steps import Steps
@@ -75,7 +76,7 @@ class HourBuilder:
                     left = left_to_batch(cursor, facts, hour)
                 left_tables = {} if left is None else collected(left, "minute")
                 rejected = sum(n for (outcome, _), n in accounting.items() if outcome == "rejected")
-                quarantine(self.settings, records, self.bronze.table, hour, rejected)
+                quarantine_rejected(self.settings, records, self.bronze.table, hour, rejected)
             with steps.step("checked"):
                 rows = self.bronze.held[hour].rows if hour in self.bronze.held else 0
                 check_hour(self.connection, source, tables, accounting, rows)

@@ -69,6 +69,13 @@ def prunable(connection: Connection, found: Mapping[Hour, Outlived]) -> Mapping[
     return {hour: found[hour] for hour in sorted(found.keys() - kept)}
 
 
+def pruned_until(connection: Connection) -> Mapping[Hour, datetime]:
+    """Pruned hours, and when the newest row of each that went had arrived."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT p.hour, p.newest_arrival FROM ops.pruned_hours AS p")
+        return {Hour.of(hour): arrival for hour, arrival in cursor.fetchall()}
+
+
 def prune(
     spark: SparkSession, connection: Connection, path: str, hours: Mapping[Hour, Outlived], cutoff: datetime
 ) -> None:

@@ -1,4 +1,4 @@
-"""Checked rows into the lake: facts into silver, rollups of all grains into gold; and rejected records into quarantine.
+"""Checked rows into the lake: facts into silver, rollups of all grains into gold.
 
 Gold is written from the same memory that was checked and is published. The surprising thing: a run that ends between
 here and PostgreSQL leaves the lake a version ahead. That version has passed the gate, too; `ops.published_hours` names
@@ -11,21 +11,18 @@ from typing import NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from jobs.lib.bronze import PARTITION_COLUMN
 from jobs.lib.classify import CLASSIFIED
 from jobs.lib.parse import LAKE_ONLY
 from jobs.lib.publish import Tables
-from jobs.lib.tables import FACTS, QUARANTINE, LakeTable, exists, gold, replace, starts
+from jobs.lib.tables import FACTS, LakeTable, gold, replace, starts
 from wikiweir.hours import Day, Hour
 from wikiweir.rollups import ROLLUPS, Grain, Rollup
 from wikiweir.settings import Settings
 
 JUDGED = ("is_canary", "outcome", "reason", "kafka_time")
 """Columns that say nothing of a fact (`kafka_time` is its `received_at`)."""
-
-_PLACE = ("partition", "offset")
 
 
 class Part(NamedTuple):
@@ -46,20 +43,6 @@ def promote_hour(settings: Settings, facts: DataFrame, hour: Hour, tables: Table
 def promote_day(settings: Settings, spark: SparkSession, day: Day, tables: Tables) -> None:
     """Replace a day in gold."""
     _replace(settings, _gold(spark, day, tables, ("day",)))
-
-
-def quarantine(settings: Settings, records: DataFrame, bronze: DataFrame, hour: Hour, rejected: int) -> None:
-    """Put the rejected ones of an hour's judged records, with their bytes, in place of those that stood there."""
-    where = f"{PARTITION_COLUMN} = {starts(hour)}"
-    spark, path = records.sparkSession, QUARANTINE.path(settings)
-    if not rejected and not (exists(spark, path) and spark.read.format("delta").load(path).where(where).head(1)):
-        return
-    raw = bronze.where(where).select(*_PLACE, "source_topic", "source_partition", "source_offset", "raw")
-    wanted = records.where("outcome = 'rejected'").select(
-        PARTITION_COLUMN, "reason", "event_id", "event_time", "received_at", *_PLACE
-    )
-    rows = raw.join(F.broadcast(wanted), on=list(_PLACE)).dropDuplicates(list(_PLACE))
-    replace(rows, QUARANTINE, settings, where)
 
 
 def _replace(settings: Settings, parts: Sequence[Part]) -> dict[str, int]:

@@ -66,9 +66,11 @@ class Snapshot:
     """Greatest Kafka time; None where nothing has arrived."""
 
 
-def newest(spark: SparkSession, path: str) -> Snapshot:
-    """The newest version now."""
+def newest(spark: SparkSession, path: str, known: Snapshot | None = None) -> Snapshot:
+    """The newest version now: `known` itself where nothing has been committed since."""
     version, files = newest_files(spark, path)
+    if known is not None and known.version == version:
+        return known
     counted = files.selectExpr(
         f"CAST(partitionValues['{PARTITION_COLUMN}'] AS TIMESTAMP) AS hour",
         "CAST(get_json_object(stats, '$.numRecords') AS BIGINT) AS rows",

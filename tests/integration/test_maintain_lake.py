@@ -4,7 +4,9 @@ Records are put into Kafka with the arrival of some days ago. The surprising thi
 down by hand what it had written down before it was killed.
 """
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tests.integration import evidence
 from tests.integration.parts import wait_for
@@ -34,6 +36,12 @@ def on_disk(rig: Rig) -> set[str]:
     """Data files of bronze, whether or not a version needs them."""
     table = rig.folder / "lake" / "bronze"
     return {str(path.relative_to(table)) for path in table.rglob("*.parquet") if "_delta_log" not in path.parts}
+
+
+def quarantined(rig: Rig, hour: Hour) -> list[dict[str, Any]]:
+    """Rows of an hour in the lake's quarantine."""
+    found = evidence.delta_rows(rig.folder / "lake" / "quarantine")
+    return [row for row in found if row["event_hour"].startswith(f"{hour.start:%Y-%m-%d %H}")]
 
 
 def needed(rig: Rig) -> set[str]:
@@ -74,10 +82,15 @@ def test_an_old_hour_goes_its_numbers_stay_and_it_is_never_built_again(rig: Rig)
     assert files(rig, late) == 1
 
     assert driver.exit_code is None
-    rig.send(of_hour(old, range(300, 302)))
+    late_ones = of_hour(old, range(300, 302))
+    rig.send(late_ones)
     rig.drain()
     wait_for(lambda: held(rig, old) == 2, 60, lambda: driver.log[-3000:])
     job = build(rig, "--hour", str(old))
     assert built_by(job) == set()
     assert "were pruned on" in job.log
     assert (rows(rig, old), published(rig, old)) == (first, version)
+    assert "2 rows came for hours that had been pruned" in maintain(rig).log
+    kept = quarantined(rig, old)
+    assert [row["reason"] for row in kept] == ["hour_pruned"] * 2
+    assert {json.loads(row["raw"])["meta"]["id"] for row in kept} == {each["meta"]["id"] for each in late_ones}
