@@ -10,6 +10,7 @@ from dags.support.spark import spark_job
 
 
 @dag(
+    description=__doc__,
     schedule=None,
     start_date=START,
     catchup=False,

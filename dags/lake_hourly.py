@@ -11,6 +11,7 @@ from dags.support.spark import spark_job
 
 
 @dag(
+    description=__doc__,
     schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
     start_date=START,
     catchup=False,

@@ -12,6 +12,7 @@ from wikiweir.settings import load
 
 
 @dag(
+    description=__doc__,
     schedule=CronDataIntervalTimetable("40 3 * * *", timezone="UTC"),
     start_date=START,
     catchup=False,

@@ -14,6 +14,7 @@ CONNECTION = "wikiweir_batch"
 
 
 @dag(
+    description=__doc__,
     schedule=CronDataIntervalTimetable("30 0 * * *", timezone="UTC"),
     start_date=START,
     catchup=False,

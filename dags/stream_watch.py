@@ -10,6 +10,7 @@ from dags.support.readiness import CONNECTION
 
 
 @dag(
+    description=__doc__,
     schedule=CronDataIntervalTimetable("*/5 * * * *", timezone="UTC"),
     start_date=START,
     catchup=False,

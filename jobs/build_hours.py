@@ -18,7 +18,7 @@ from typing import TypeVar
 import psycopg2
 from pyspark.errors import PySparkException
 
-from jobs.lib import arguments, snapshot
+from jobs.lib import arguments, logs, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.build import HourBuilder
 from jobs.lib.build_day import DayBuilder
@@ -137,7 +137,7 @@ def main(words: list[str]) -> int:
         parser.error("expected --hour, --touched or a range; e.g. --hour 2026-11-23T09")
     if (newest := wish.newest) is not None and newest.end > SystemClock().now():
         parser.error(f"expected hours of the past, found {newest}, which is not over")
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     return run(load(), wish, given.run_id, is_dry=given.dry_run)
 
 

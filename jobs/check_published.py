@@ -14,7 +14,7 @@ import uuid
 from contextlib import closing
 from datetime import timedelta
 
-from jobs.lib import published
+from jobs.lib import logs, published
 from jobs.lib.application import REFUSED
 from jobs.lib.owner import RefusedError, bind_instance
 from jobs.lib.postgres import connect
@@ -58,7 +58,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--days", type=int, default=2, help="full days before today; 2 if not given")
     parser.add_argument("--run-id", default=f"manual-{uuid.uuid4().hex[:8]}", help="who asks; in ops.quality_results")
     given = parser.parse_args(words)
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     return run(load(), given.days, given.run_id)
 
 

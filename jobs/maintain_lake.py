@@ -19,7 +19,7 @@ from psycopg2.extensions import connection as Connection
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from jobs.lib import lake_retention, postgres_retention, snapshot
+from jobs.lib import lake_retention, logs, postgres_retention, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.owner import RefusedError, bind_instance
 from jobs.lib.postgres import connect
@@ -140,7 +140,7 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False, help="say it, do nothing")
     given = parser.parse_args(words)
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     return run(load(), is_dry=given.dry_run)
 
 

@@ -98,22 +98,25 @@ def end_offsets(snapshot: Snapshot, topic: str) -> Offsets:
     return {row["partition"]: row["max(offset)"] + 1 for row in rows.collect()}
 
 
-def compact(spark: SparkSession, path: str, hour: Hour) -> None:
+def compact(spark: SparkSession, path: str, hour: Hour) -> bool:
     """Make one file of an hour's many; its rows stay what they are, so readers of any version see no difference.
 
-    The stream may append meanwhile, and another run's compaction of the hour will do as well.
+    The stream may append meanwhile. False where another run has compacted the hour, which will do as well.
     """
     for name, value in COMPACTION.items():
         spark.conf.set(name, value)
     try:
         spark.sql(f"OPTIMIZE delta.`{path}` WHERE {PARTITION_COLUMN} = {starts(hour)}")
     except CONFLICTS:
-        return
+        return False
+    return True
 
 
 def compact_each(spark: SparkSession, path: str, hours: Iterable[Hour], held: Mapping[Hour, Held]) -> None:
     """Make one file of each hour that has many."""
     for hour in hours:
         if hour in held and held[hour].files > 1:
-            compact(spark, path, hour)
-            log.info("hour %s: %s rows compacted from %s files", hour, held[hour].rows, held[hour].files)
+            if compact(spark, path, hour):
+                log.info("hour %s: %s rows compacted from %s files", hour, held[hour].rows, held[hour].files)
+            else:
+                log.info("hour %s: another run is compacting it", hour)

@@ -1,0 +1,13 @@
+"""How the log of a job that ends reads: our own lines, and what a library warns of."""
+
+import logging
+
+QUIET = ("py4j", "great_expectations")
+"""They tell of each connection closed and each file made."""
+
+
+def configure() -> None:
+    """Set up the process's log, on standard error."""
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in QUIET:
+        logging.getLogger(name).setLevel("WARNING")
