@@ -25,6 +25,11 @@ LAKE_SETTINGS = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     # Each query over a Delta table asks its log first: 0.4 s with 2 partitions, 1.3 s with the default 50.
     "spark.databricks.delta.snapshotPartitions": "2",
+    # The default, INT96, is slow to write (an hour is compacted in 4.5 s instead of 7.8 s), has no statistics, and is
+    # what other readers of Parquet are giving up.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # An hour of bronze is 34 MB instead of the default's (snappy) 60 MB, and is written as fast.
+    "spark.sql.parquet.compression.codec": "zstd",
 }
 
 BATCH_SETTINGS = {
