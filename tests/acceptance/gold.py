@@ -31,7 +31,9 @@ def differences(lake: Path, dsn: str, folder: Path) -> tuple[int, list[str]]:
                 db.execute("SET TimeZone = 'UTC'")
                 types = {"window_start": "TIMESTAMP"} | {column.name: _TYPES[column.pg] for column in columns}
                 names = ", ".join(types)
-                served = f"read_csv('{csv}', header = false, columns = {types}, nullstr = '\\N', escape = '\"')"
+                # somebody may be called \N, which is then in quotes
+                form = "header = false, nullstr = '\\N', allow_quoted_nulls = false, escape = '\"'"
+                served = f"read_csv('{csv}', columns = {types}, {form})"
                 db.execute(f"CREATE TABLE served AS SELECT {names} FROM {served}")
                 shown = ", ".join(["CAST(window_start AS TIMESTAMP) AS window_start", *map(_shown, columns)])
                 gold = f"read_parquet({files[grain]}, hive_partitioning = false, union_by_name = true)"
