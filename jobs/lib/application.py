@@ -16,6 +16,7 @@ from py4j.protocol import Py4JError
 from pyspark import InheritableThread
 from pyspark.sql import SparkSession
 
+from jobs.lib import logs
 from jobs.lib.keeper import GaveUpError, Keeper
 from jobs.lib.owner import FencedError
 from jobs.lib.session import session
@@ -48,7 +49,7 @@ class Redacting(logging.Formatter):
 def stream_session(name: str) -> SparkSession:
     """The session of a streaming driver."""
     handler = logging.StreamHandler()
-    handler.setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(Redacting(logs.FORMAT))
     logging.basicConfig(level="INFO", handlers=[handler])
     logging.getLogger("kafka").setLevel("ERROR")
     logging.getLogger("py4j").setLevel("ERROR")

@@ -2,12 +2,13 @@
 
 import logging
 
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 QUIET = ("py4j", "great_expectations")
 """They tell of each connection closed and each file made."""
 
 
 def configure() -> None:
     """Set up the process's log, on standard error."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level="INFO", format=FORMAT)
     for name in QUIET:
         logging.getLogger(name).setLevel("WARNING")

@@ -19,7 +19,7 @@ from wikiweir.settings import Settings
 HOUR_PRUNED = "hour_pruned"
 
 _PLACE = ("partition", "offset")
-_RECORD = ("event_id", "event_time", *_PLACE, "source_topic", "source_partition", "source_offset", "raw")
+_AS_IT_CAME = (*_PLACE, "source_topic", "source_partition", "source_offset", "raw")
 
 
 def quarantine_rejected(settings: Settings, records: DataFrame, bronze: DataFrame, hour: Hour, rejected: int) -> None:
@@ -27,7 +27,7 @@ def quarantine_rejected(settings: Settings, records: DataFrame, bronze: DataFram
     where = f"{PARTITION_COLUMN} = {starts(hour)}"
     if not rejected and not _count(settings, records.sparkSession, where):
         return
-    raw = bronze.where(where).select(*_PLACE, "source_topic", "source_partition", "source_offset", "raw")
+    raw = bronze.where(where).select(*_AS_IT_CAME)
     wanted = records.where("outcome = 'rejected'").select(
         PARTITION_COLUMN, "reason", "event_id", "event_time", "received_at", *_PLACE
     )
@@ -46,7 +46,14 @@ def quarantine_late(settings: Settings, bronze: Snapshot, pruned: Mapping[Hour, 
     )
     late = (
         bronze.table.where(came_later.format(arrival="kafka_time"))
-        .selectExpr(PARTITION_COLUMN, f"'{HOUR_PRUNED}' AS reason", "kafka_time AS received_at", *_RECORD)
+        .selectExpr(
+            PARTITION_COLUMN,
+            f"'{HOUR_PRUNED}' AS reason",
+            "kafka_time AS received_at",
+            "event_id",
+            "event_time",
+            *_AS_IT_CAME,
+        )
         .dropDuplicates(list(_PLACE))
     )
     count = late.count()

@@ -23,6 +23,7 @@ from tests.integration.reader import Reader
 
 SOURCE = ["--rate", "150", "--flat-rate", "--history", "90s", "--duplicates", "0.02", "--late", "0.01", "--odd", "0.01"]
 OUTAGE_SECONDS = 20.0
+"""The fault itself: so long a part is away."""
 RECOVERY_SECONDS = 60.0
 """I6: numbers rise again so long after a fault clears, at the latest."""
 

@@ -56,7 +56,7 @@ def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(0.05)  # it is asked again, until its time is over
     raise AssertionError("did not happen in time")
 
 
