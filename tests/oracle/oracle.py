@@ -9,6 +9,7 @@ reads `definitions.toml`, and where that file gives a regular expression for add
 
 import argparse
 import base64
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -50,9 +51,15 @@ def take(document: Any, *path: str, kind: type, bits: int = 64) -> Any:
         document = document.get(name) if isinstance(document, dict) else None
     if type(document) is not kind or (kind is int and not -(2 ** (bits - 1)) <= document < 2 ** (bits - 1)):
         return None
-    return re.sub("[\ud800-\udfff]", "?", str(document).replace("\0", "\ufffd")) if kind is str else document
+    if kind is not str:
+        return document
+    text = str(document)
+    if text.isascii() and "\0" not in text:
+        return text
+    return re.sub("[\ud800-\udfff]", "?", text.replace("\0", "\ufffd"))
 
 
+@functools.lru_cache(maxsize=65536)
 def network(address: str) -> str | None:
     """The network an address is shown as; None if it is none (as are IPv6 with a dotted tail, and zones)."""
     try:
@@ -64,6 +71,12 @@ def network(address: str) -> str | None:
     return ":".join(f"{int(group, 16):X}" for group in ip.exploded.split(":")[:3]) + "::/48"
 
 
+@functools.lru_cache(maxsize=65536)
+def user_key(secret: bytes, name: str) -> str:
+    """The first half of an HMAC, as a UUID."""
+    return str(UUID(bytes=hmac.digest(secret, name.encode(), "sha256")[:16]))
+
+
 class Oracle:
     """Judges records in order; `tables` gets the facts, `recent` holds the rows of recent_changes."""
 
@@ -72,6 +85,8 @@ class Oracle:
         self.outcomes: Counter[tuple[str, str, str]] = Counter()  # event hour, outcome, reason
         self.recent: list[list[Any]] = []
         self.seen: set[tuple[str, int]] = set()
+        of_key_hours = ("key_hour_first", "key_hour_end", "key_hour_absurd")
+        self.key_hours = [int(rules["time"][name].timestamp()) * SECOND for name in of_key_hours]
 
     def language(self, server_name: str | None) -> str:
         labels, sites = (server_name or "").split("."), self.rules["sites"]
@@ -105,16 +120,15 @@ class Oracle:
             user_class = "temporary"
         else:
             user_class = "anonymous" if network(name) else "registered"
-        key = UUID(bytes=hmac.digest(self.secret, name.encode(), "sha256")[:16])
         shown = (self.mask and network(name)) or name
-        return {"user_class": user_class, "user_name": shown, "user_key": str(key)}
+        return {"user_class": user_class, "user_name": shown, "user_key": user_key(self.secret, name)}
 
     def times(self, event: Any, kafka: int) -> tuple[int, int]:
         """Event time and key hour."""
         rules = self.rules["time"]
         raw = instant(take(event, "meta", "dt", kind=str), rules["meta_dt"])
-        bounds = [rules[name].timestamp() * SECOND for name in ("key_hour_first", "key_hour_end", "key_hour_absurd")]
-        key_hour = int(bounds[2]) if raw is None or not bounds[0] <= raw < bounds[1] else raw - raw % HOUR
+        first, end, absurd = self.key_hours
+        key_hour = absurd if raw is None or not first <= raw < end else raw - raw % HOUR
         meta = kafka if raw is None or raw > kafka + rules["max_meta_dt_ahead_of_kafka_seconds"] * SECOND else raw
         edited = take(event, "timestamp", kind=int)
         lowest = meta - rules["max_before_meta_dt_seconds"] * SECOND

@@ -61,11 +61,11 @@ def write(out: TextIO, rows: Iterable[list[Any]]) -> int:
 
 
 class Cells:
-    """One table's rows of some windows."""
+    """One table's rows of some windows. Facts are counted into minutes; hours take minutes, and days hours."""
 
     def __init__(self, rollup: str, grain: str) -> None:
         key, decided, sums = ROLLUPS[rollup]
-        self.name, self._length = rollup + grain, GRAINS[grain]
+        self.rollup, self.name, self._length = rollup, rollup + grain, GRAINS[grain]
         self._key, self._has_latest = itemgetter(*key), rollup == "page_activity"
         self._decided = list(enumerate(decided))
         self._sums = list(enumerate(sums, len(decided)))
@@ -79,7 +79,7 @@ class Cells:
         self.key_length = 1 + len(key)
 
     def add(self, fact: Row) -> None:
-        key = (sys.intern(show(fact["time"] - fact["time"] % self._length)), *self._key(fact))
+        key = (self._window(fact["time"]), *self._key(fact))
         cell = self._cells.get(key)
         if cell is None:
             cell = self._cells[key] = [*self._empty]
@@ -89,8 +89,30 @@ class Cells:
             cell[place] += fact[name]
         if self._has_latest:
             cell[-1] = max(cell[-1], fact["event_time"])
+
+    def meet(self, fact: Row) -> None:
+        """Remember whom or what the fact is about, where that is counted."""
         if self._member and (member := self._member(fact)) is not None:
-            self._members[key].add(member)
+            self._members[self._window(fact["time"]), *self._key(fact)].add(member)
+
+    def take(self, finer: "Cells", start: int) -> None:
+        """Add up the rows of a finer table, all of which are in the window that begins at `start`."""
+        window = self._window(start)
+        for (_, *rest), row in finer._cells.items():
+            key = (window, *rest)
+            cell = self._cells.get(key)
+            if cell is None:
+                self._cells[key] = [*row]
+                continue
+            for place, _ in self._sums:
+                cell[place] += row[place]
+            if self._has_latest:
+                cell[-1] = max(cell[-1], row[-1])
+        for (_, *rest), members in finer._members.items():
+            self._members[window, *rest] |= members
+
+    def _window(self, micros: int) -> str:
+        return sys.intern(show(micros - micros % self._length))
 
     def rows(self) -> Iterator[list[Any]]:
         """In order of their key."""
@@ -162,12 +184,16 @@ class Tables:
         for day, hours in itertools.groupby(sorted(self._lines), lambda hour: hour * HOUR // DAY):
             daily = [Cells(rollup, "_daily") for rollup in ROLLUPS]
             for hour in hours:
-                hourly = [Cells(rollup, grain) for rollup in ROLLUPS for grain in ("", "_hourly")]
+                minutes, hourly = ([Cells(rollup, grain) for rollup in ROLLUPS] for grain in ("", "_hourly"))
                 for fact in self._facts(hour):
-                    for one in hourly + daily:
-                        if fact["edits"] or one.name.startswith("activity"):
-                            one.add(fact)
-                finish(hourly, hour * HOUR)
+                    for minute, one in zip(minutes, hourly, strict=True):
+                        if fact["edits"] or one.rollup == "activity":
+                            minute.add(fact)
+                            one.meet(fact)
+                for minute, one, of_day in zip(minutes, hourly, daily, strict=True):
+                    one.take(minute, hour * HOUR)
+                    of_day.take(one, hour * HOUR)
+                finish(minutes + hourly, hour * HOUR)
             finish(daily, day * DAY)
         for file in files.values():
             file.close()
