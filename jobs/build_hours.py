@@ -52,7 +52,7 @@ def build_each(build: Callable[[T], None], what: str, periods: Sequence[T]) -> l
             log.info("%s", superseded)
         except BlockedError as blocked:
             log.error("%s", blocked)
-            failed.append(f"{what} {period} (blocked)")
+            failed.append(f"{what} {period} (blocked: docs/runbooks/hour_blocked.md)")
         except (PySparkException, psycopg2.Error) as failure:
             log.exception("%s %s was not published, its last version keeps being served", what, period)
             failed.append(f"{what} {period} ({type(failure).__name__})")

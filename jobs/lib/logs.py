@@ -10,5 +10,10 @@ QUIET = ("py4j", "great_expectations")
 def configure() -> None:
     """Set up the process's log, on standard error."""
     logging.basicConfig(level="INFO", format=FORMAT)
-    for name in QUIET:
-        logging.getLogger(name).setLevel("WARNING")
+    for handler in logging.getLogger().handlers:
+        # levels would not do: a library sets its own when it is imported
+        handler.addFilter(_is_worth_a_line)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] not in QUIET
