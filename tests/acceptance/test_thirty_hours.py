@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -30,7 +31,7 @@ from tests.integration import evidence
 from tests.integration.airflow_rig import AirflowRig
 from tests.integration.harness import admin, inject
 from tests.integration.parts import wait_for
-from tests.integration.speed_rig import Driver
+from tests.integration.speed_rig import Driver, event
 from tests.integration.weir import Weir, settings_of
 from tests.oracle.compare import Difference, compare_days, compare_hours
 from wikiweir.hours import LENGTH, Hour
@@ -42,6 +43,12 @@ SOURCE = ["--duplicates", "0.01", "--late", "0.001", "--odd", "0.001", "--backda
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 FULL = 30
 """Hours of a run that shows all of it."""
+REMEMBERED = timedelta(minutes=90)
+"""How long the speed layer remembers ids: so long that no copy comes later, so short that it forgets within the run."""
+FORGETS = timedelta(minutes=10)
+"""Going on with a state, what came in its first so many minutes is forgotten: a pause makes no difference."""
+FORGOTTEN = 5
+"""Events that are sent of an hour that it has forgotten."""
 AGAIN = 6
 """How many hours are built again."""
 HOURS_SECONDS = 90
@@ -52,9 +59,9 @@ pytestmark = pytest.mark.timeout(4 * 3600)
 
 @dataclass(kw_only=True)
 class World(AirflowRig):
-    """A running stack, its source (none: it has gone), and who watches."""
+    """A running stack, its source, and who watches."""
 
-    port: int | None
+    port: int
     watch: Watch
     hours: int
     running_hour: Hour | None = None
@@ -70,20 +77,18 @@ class World(AirflowRig):
         return {str(partition): end for partition, end in ends.items()}
 
 
-def source_of(stack: ExitStack, folder: Path, rate: float, hours: int) -> int:
-    """Start the replay server, odd events at its end; its port."""
+def source_of(stack: ExitStack, folder: Path, rate: float, hours: int, port: int = 0) -> int:
+    """Start the replay server, which goes on with the same events wherever it is started anew; its port."""
     port_file = folder / "port"
-    replay = [sys.executable, "-m", "local.replay", "--port", "0", "--port-file", str(port_file)]
+    replay = [sys.executable, "-m", "local.replay", "--port", str(port), "--port-file", str(port_file)]
     replay += ["--rate", str(rate), "--history", f"{hours}h", *SOURCE]
     source = Program(replay, folder / "replay.log", env={"PYTHONPATH": str(PROJECT)})
     source.start(lambda: port_file.exists() and bool(port_file.read_text().strip()), 300)
     stack.callback(source.stop)
-    port = int(port_file.read_text())
-    inject(port, [line for case in odd_events("acceptance", datetime.now(UTC)) for line in case.lines])
-    return port
+    return int(port_file.read_text())
 
 
-needs_the_source = pytest.mark.skipif("config.getoption('--state')", reason="the run that made the state showed it")
+not_again = pytest.mark.skipif("config.getoption('--state')", reason="the run that made the state showed it")
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +98,17 @@ def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     with ExitStack() as stack:
         made = Weir(left_behind or folder / "state")
         stack.callback(made, "down")
-        port = None if left_behind else source_of(stack, folder, rate, hours)
-        # what is to be compared must stay: nobody expires it, and nothing more comes
-        words = ["--without", "airflow,producer"] if port is None else ["--source", f"http://{ports.LOOPBACK}:{port}"]
-        shown = made("up", *words, *([] if port is None else ["--since", f"{hours + 1}h"]))
+        made.environment["WIKIWEIR_KEEP_SEEN"] = f"PT{REMEMBERED.total_seconds():.0f}S"
+        if left_behind:
+            age = time.time() - (left_behind / "secrets.env").stat().st_mtime - FORGETS.total_seconds()
+            made.environment["WIKIWEIR_KEEP_SEEN"] = f"PT{age:.0f}S"
+            url = urlsplit(settings_of(made, stack.enter_context(pytest.MonkeyPatch.context())).source_url)
+            port = source_of(stack, folder, rate, hours, url.port or 0)
+            shown = made("up", "--without", "airflow")  # its maintenance would expire what is to be compared
+        else:
+            port = source_of(stack, folder, rate, hours)
+            inject(port, [line for case in odd_events("acceptance", datetime.now(UTC)) for line in case.lines])
+            shown = made("up", "--source", f"http://{ports.LOOPBACK}:{port}", "--since", f"{hours + 1}h")
         assert shown.returncode == 0, shown.stdout + shown.stderr
         settings = settings_of(made, stack.enter_context(pytest.MonkeyPatch.context()))
         watch = stack.enter_context(Watch(settings.postgres_dsn("reader")))
@@ -152,8 +164,7 @@ def digests(world: World, hours: list[Hour]) -> dict[tuple[Hour, str], str]:
 
 def drain(world: World) -> dict[str, int]:
     """Pause the source and wait until both queries hold what is in Kafka; how far that is."""
-    if world.port is not None:
-        admin(world.port, "pause", {})
+    admin(world.port, "pause", {})
     last, since = world.in_kafka(), time.monotonic()
     while time.monotonic() - since < 10:
         time.sleep(1)  # the producer may still hold what it was sent
@@ -168,7 +179,7 @@ def drain(world: World) -> dict[str, int]:
     return last
 
 
-@needs_the_source
+@not_again
 def test_airflow_catches_the_past_up(world: World) -> None:
     wanted = of_the_past(world)
     wait_for(lambda: is_live(world), 3600, lambda: world.weir("status").stdout)
@@ -180,7 +191,7 @@ def test_airflow_catches_the_past_up(world: World) -> None:
     )
 
 
-@needs_the_source
+@not_again
 def test_hours_built_again_and_at_once_are_the_same(world: World) -> None:
     # late events reach back five hours, copies two more
     wanted = [hour for hour in of_the_past(world) if hour.end < datetime.now(UTC) - timedelta(hours=7)][:AGAIN]
@@ -199,11 +210,10 @@ def test_hours_built_again_and_at_once_are_the_same(world: World) -> None:
     assert {hour: world.published()[hour] - versions[hour] for hour in wanted} == {
         **dict.fromkeys(wanted, 2), wanted[-1]: 3
     }  # fmt: skip
-    assert world.port is not None
     admin(world.port, "resume", {})
 
 
-@needs_the_source
+@not_again
 def test_the_schedule_closes_an_hour_of_the_running_stream(world: World) -> None:
     hour = world.running_hour
     assert hour is not None, "the stream ran live"
@@ -212,7 +222,7 @@ def test_the_schedule_closes_an_hour_of_the_running_stream(world: World) -> None
     assert str(run_id).startswith("scheduled__"), run_id
 
 
-@needs_the_source
+@not_again
 def test_no_hour_was_published_before_it_was_ready(world: World) -> None:
     ends = world.query("SELECT hour, end_offsets FROM ops.hour_ends ORDER BY hour")
     assert ends
@@ -222,7 +232,21 @@ def test_no_hour_was_published_before_it_was_ready(world: World) -> None:
         assert all(built_from.get(partition, 0) >= end for partition, end in needed.items()), (hour, built_from, needed)
 
 
+def send_forgotten(world: World) -> None:
+    """Events of an hour whose ids the speed layer has forgotten, so that it must leave them to the batch layer."""
+    hour = min(
+        world.published(), key=lambda hour: abs(hour.start - datetime.now(UTC) + timedelta(hours=world.hours - 2))
+    )
+    floor = "SELECT seen_floor >= %s FROM ops.generations WHERE state = 'live'"
+    wait_for(lambda: world.query(floor, hour.start) == [(True,)], 3600, lambda: f"{hour} to be forgotten")
+    ago = (datetime.now(UTC) - hour.start).total_seconds() - 60
+    lines = [json.dumps(event(9_000_000 + number, seconds_ago=ago)).encode() for number in range(FORGOTTEN)]
+    inject(world.port, lines)
+
+
 def test_at_last_everything_equals_the_oracle(world: World, tmp_path: Path) -> None:
+    if world.hours >= FULL:
+        send_forgotten(world)
     last = drain(world)
     touched = world.submit("--touched")
     assert touched.wait(3600) == 0, touched.log[-3000:]
@@ -260,7 +284,7 @@ def test_the_layers_agree_to_the_event_and_the_accounting_closes(world: World) -
         " WHERE g.state = 'live' AND o.outcome = 'left_to_batch'"
     )
     assert explained == left
-    assert left or world.hours < FULL, "some events must have been older than what the speed layer remembers"
+    assert left >= FORGOTTEN or world.hours < FULL, "some events were older than what the speed layer remembers"
     end = max(world.published()).end
     [(closed,)] = world.query("SELECT sum(records) FROM ops.hour_outcomes WHERE outcome <> 'rewritten'")
     [(still_open,)] = world.query(
@@ -278,4 +302,4 @@ def test_a_reader_never_saw_an_hour_missing_doubled_or_half_there(world: World) 
     assert world.watch.is_watching
     print(f"\n{seen.looks} looks, {seen.versions} versions")
     assert not seen.violations, "\n".join(seen.violations[:10])
-    assert seen.versions >= len(world.published()) or world.port is None
+    assert seen.versions >= len(world.published())
