@@ -246,11 +246,11 @@ def send_forgotten(world: World) -> None:
 
     def forgotten() -> list[Hour]:
         [(floor,)] = world.query("SELECT seen_floor FROM ops.generations WHERE state = 'live'")
-        return [hour for hour in of_the_past(world) if hour.start <= floor and hour in world.published()]
+        return sorted(hour for hour in world.published() if hour.start <= floor)
 
     wait_for(lambda: bool(forgotten()), 3600, lambda: "an hour to be forgotten")
     hour = forgotten()[-1]
-    wait_for(lambda: is_live(world), 600, lambda: world.weir("status").stdout)  # what is sent now comes after history
+    wait_for(lambda: is_live(world), 3600, lambda: world.weir("status").stdout)  # what is sent now comes after history
     ago = (datetime.now(UTC) - hour.start).total_seconds() - 60
     lines = [json.dumps(event(9_000_000 + number, seconds_ago=ago)).encode() for number in range(FORGOTTEN)]
     inject(world.port, lines)
