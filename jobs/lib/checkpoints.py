@@ -58,7 +58,7 @@ class HadoopStore:
     def text(self, path: str) -> str:
         files, hadoop_path = self._open(path)
         if not files.exists(hadoop_path):
-            raise FileNotFoundError(path)
+            raise FileNotFoundError("no such file")
         stream = files.open(hadoop_path)
         try:
             content: str = self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
