@@ -1,6 +1,8 @@
-"""Options of the soak tempo."""
+"""Options of the soak tempo, and fixtures it shares with the integration tempo."""
 
 import pytest
+
+from tests.integration.conftest import broker, rig, workshop  # noqa: F401 - fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
