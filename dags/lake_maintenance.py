@@ -29,7 +29,8 @@ def lake_maintenance() -> None:
     1. **maintain_lake** deletes hours of bronze that nothing has come for since (90 days), if what they hold was
        published; makes one file of older hours that have got many; removes files that no version of a lake table
        needs any more; and drops in PostgreSQL the live minutes of hours that were published and found to agree
-       (48 hours), old minutes and hours of `batch.*`, and findings that are over.
+       (48 hours), old minutes and hours of `batch.*`, and findings that are over. It writes down what each lake table
+       takes on disk.
     2. **clean_metadata** and **clean_logs** do the same for Airflow's own runs and their logs (30 days).
     3. **check_published** holds what is served of the last days against itself: every hour is the sum of its minutes,
        every day that of its hours, each fact one event.

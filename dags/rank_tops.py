@@ -27,10 +27,10 @@ def rank_tops() -> None:
 
     Once a day it ranks the pages and the editors of every week (from Monday) and month that has days which were
     published since it was ranked, also old ones: the first 100 of each wiki and of all together. The tops of hours and
-    days come with the hour and the day and need no run of this.
+    days come with the hour and the day and need no run of this. Beside them it counts the distinct editors of each.
 
-    What it writes: `serving.top_pages_by_period` and `serving.top_editors_by_period`, where `as_of` says how far a
-    period that is still running has got. Any number of runs gives the same rows.
+    What it writes: `serving.top_pages_by_period`, `serving.top_editors_by_period` and `serving.editors_by_period`,
+    where `as_of` says how far a period that is still running has got. Any number of runs gives the same rows.
     """
 
     @task(execution_timeout=timedelta(hours=2))

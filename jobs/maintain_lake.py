@@ -16,10 +16,11 @@ from datetime import timedelta
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from jobs.lib import lake_retention, logs, postgres_retention, snapshot
+from jobs.lib import lake_disk, lake_retention, logs, postgres_retention, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.owner import RefusedError, bind_instance
 from jobs.lib.postgres import connect
@@ -53,11 +54,12 @@ class Maintenance:
         steps: dict[str, Callable[[], None]] = {"postgres": self.expire_rows}
         if exists(self.spark, self._bronze):  # the stream makes it
             steps |= {"bronze": self.prune_bronze, "compaction": self.compact_bronze, "vacuum": self.vacuum}
+            steps |= {"measure": self.measure}
         failed = []
         for name, step in steps.items():
             try:
                 step()
-            except (PySparkException, psycopg2.Error):
+            except (PySparkException, Py4JError, psycopg2.Error):
                 log.exception("%s is left to the next run", name)
                 failed.append(name)
         if failed:
@@ -96,6 +98,15 @@ class Maintenance:
                     log.info("%s: %s files would be deleted", path, lake_retention.unneeded(self.spark, path))
             return
         lake_retention.vacuum_each(self.spark, TABLES, self.settings)
+
+    def measure(self) -> None:
+        """Write down what each table takes on disk, now that what is not needed is gone."""
+        found = lake_disk.sizes(self.spark, TABLES, self.settings)
+        if self.is_dry:
+            log.info("the lake takes %s MB", f"{sum(size.bytes for size in found.values()) / 1e6:,.1f}")
+            return
+        with self.connection.cursor() as cursor:
+            lake_disk.write_down(cursor, found)
 
     def expire_rows(self) -> None:
         """Drop leaves of `speed` and `batch`, and what `ops` need not remember; a dry run does it and takes it back."""

@@ -190,8 +190,10 @@ AS $$
 $$;
 
 -- Ranks the pages and editors of a window by its published hours or days, in place of what stood there: the first 100 of
--- each wiki (scope: its name) and of all together (scope: empty, which no wiki is called). Equal edits go by name, so that
--- any number of runs gives the same rows. Weeks begin on Monday; weeks and months are added up from days.
+-- each wiki (scope: its name) and of all together (scope: empty; a wiki whose name came empty counts there alone). Equal
+-- edits go by name, so that any number of runs gives the same rows. Weeks begin on Monday; weeks and months are added up
+-- from days.
+-- Counts the editors, too, because that does not add up: by scope, and in each by user class and (class: empty) in all.
 CREATE OR REPLACE FUNCTION batch.rank_tops(wanted_grain text, wanted timestamptz)
 RETURNS void
 LANGUAGE plpgsql
@@ -210,6 +212,7 @@ BEGIN
     END IF;
     DELETE FROM batch.top_pages AS t WHERE t.grain = wanted_grain AND t.window_start = wanted;
     DELETE FROM batch.top_editors AS t WHERE t.grain = wanted_grain AND t.window_start = wanted;
+    DELETE FROM batch.editor_counts AS c WHERE c.grain = wanted_grain AND c.window_start = wanted;
     EXECUTE format(
         $query$
         WITH page AS (
@@ -236,8 +239,8 @@ BEGIN
             $1, $2, scope.name, scope.place, r.wiki, r.namespace, r.title,
             r.edits, r.bytes_added, r.bytes_removed, r.reverts, r.last_edit_at, $4
         FROM ranked AS r
-        CROSS JOIN LATERAL (VALUES (r.wiki, r.of_wiki), ('', r.of_all)) AS scope (name, place)
-        WHERE scope.place <= 100
+        CROSS JOIN LATERAL (VALUES (NULLIF(r.wiki, ''), r.of_wiki), ('', r.of_all)) AS scope (name, place)
+        WHERE scope.place <= 100 AND scope.name IS NOT NULL
         $query$,
         'page_activity_' || suffix
     ) USING wanted_grain, wanted, ends, complete;
@@ -253,8 +256,8 @@ BEGIN
                 sum(u.bytes_removed)::bigint AS bytes_removed,
                 sum(u.reverts)::bigint AS reverts
             FROM batch.%I AS u
-            CROSS JOIN LATERAL (VALUES (u.wiki), ('')) AS scope (name)
-            WHERE u.window_start >= $2 AND u.window_start < $3 AND u.user_class <> 'hidden'
+            CROSS JOIN LATERAL (VALUES (NULLIF(u.wiki, '')), ('')) AS scope (name)
+            WHERE u.window_start >= $2 AND u.window_start < $3 AND u.user_class <> 'hidden' AND scope.name IS NOT NULL
             GROUP BY scope.name, u.user_key, u.user_class
         ),
         ranked AS (
@@ -269,6 +272,18 @@ BEGIN
             r.edits, r.new_pages, r.bytes_added, r.bytes_removed, r.reverts, $4
         FROM ranked AS r
         WHERE r.place <= 100
+        $query$,
+        'user_activity_' || suffix
+    ) USING wanted_grain, wanted, ends, complete;
+    EXECUTE format(
+        $query$
+        INSERT INTO batch.editor_counts
+        SELECT
+            $1, $2, COALESCE(u.wiki, ''), COALESCE(u.user_class, ''), count(DISTINCT u.user_key), $4
+        FROM batch.%I AS u
+        WHERE u.window_start >= $2 AND u.window_start < $3 AND u.user_class <> 'hidden'
+        GROUP BY GROUPING SETS ((u.wiki, u.user_class), (u.wiki), (u.user_class), ())
+        HAVING count(*) > 0 AND (GROUPING(u.wiki) = 1 OR u.wiki <> '')
         $query$,
         'user_activity_' || suffix
     ) USING wanted_grain, wanted, ends, complete;
@@ -531,7 +546,7 @@ END
 $$;
 
 -- Deletes what was found more than `keep` ago and is over; returns how many rows. The newest end of an hour stays: older
--- hours go by it.
+-- hours go by it. So does the newest measure of a table of the lake.
 CREATE OR REPLACE FUNCTION ops.expire_findings(keep interval)
 RETURNS bigint
 LANGUAGE sql
@@ -553,8 +568,20 @@ AS $$
         WHERE e.recorded_at < now() - keep
             AND e.hour < (SELECT max(l.hour) FROM ops.hour_ends AS l)
         RETURNING 1
+    ),
+    checks AS (
+        DELETE FROM ops.dashboard_checks AS c
+        WHERE c.checked_at < now() - keep
+        RETURNING 1
+    ),
+    measures AS (
+        DELETE FROM ops.lake_tables AS m
+        WHERE m.measured_at < now() - keep
+            AND m.measured_at < (SELECT max(l.measured_at) FROM ops.lake_tables AS l WHERE l.table_name = m.table_name)
+        RETURNING 1
     )
     SELECT (SELECT count(*) FROM results) + (SELECT count(*) FROM incidents) + (SELECT count(*) FROM hours)
+        + (SELECT count(*) FROM checks) + (SELECT count(*) FROM measures)
 $$;
 
 -- Makes shadow `later` the live generation and retires `earlier`, at once for every reader; fences the retired one's driver.
@@ -756,6 +783,21 @@ AS $$
         AND e.hour >= now() - interval '2 days'
         AND NOT EXISTS (SELECT FROM ops.published_hours AS h WHERE h.hour = e.hour)
         AND EXISTS (SELECT FROM ops.stream_outcomes AS o WHERE o.event_hour = e.hour)
+    UNION ALL
+    SELECT
+        'dashboard_broken',
+        c.dashboard,
+        format(
+            '%s of %s charts got no answer; %s: %s',
+            count(c.error),
+            count(*),
+            min(c.chart) FILTER (WHERE c.error IS NOT NULL),
+            left((array_agg(c.error ORDER BY c.chart) FILTER (WHERE c.error IS NOT NULL))[1], 300)
+        )
+    FROM ops.dashboard_checks AS c
+    WHERE c.run_id = (SELECT l.run_id FROM ops.dashboard_checks AS l ORDER BY l.checked_at DESC LIMIT 1)
+    GROUP BY c.dashboard
+    HAVING count(c.error) > 0
     UNION ALL
     SELECT i.kind, i.subject, i.message FROM ops.incidents AS i WHERE i.closed_at IS NULL
 $$;

@@ -57,7 +57,9 @@ GRANT SELECT ON ALL TABLES IN SCHEMA ops TO wikiweir_batch;
 GRANT INSERT, UPDATE, DELETE ON ops.published_hours, ops.published_days TO wikiweir_batch;
 GRANT INSERT, UPDATE ON ops.ranked_periods TO wikiweir_batch;
 GRANT INSERT, DELETE ON ops.hour_outcomes, ops.reconciliation, ops.quality_results TO wikiweir_batch;
-GRANT INSERT, UPDATE ON ops.incidents, ops.pruned_hours TO wikiweir_batch;
+GRANT INSERT, UPDATE ON ops.incidents, ops.pruned_hours, ops.dashboard_import TO wikiweir_batch;
+GRANT INSERT, UPDATE, DELETE ON ops.dashboard_checks TO wikiweir_batch;
+GRANT INSERT ON ops.lake_tables TO wikiweir_batch;
 GRANT EXECUTE ON FUNCTION
     ops.bind_instance,
     ops.expire_findings,

@@ -21,7 +21,14 @@ from sql.roles import admin_connection, ensure_database, ensure_roles, forbid_la
 from wikiweir.settings import Settings, load
 
 HERE = Path(__file__).resolve().parent
-REPEATABLE = ("functions.sql", "generated/views.sql", "named_views.sql", "generated/comments.sql", "grants.sql")
+REPEATABLE = (
+    "functions.sql",
+    "generated/views.sql",
+    "named_views.sql",
+    "operations_views.sql",
+    "generated/comments.sql",
+    "grants.sql",
+)
 """In order: views need functions, comments need views, grants need all."""
 
 LOCK = 7_945_340

@@ -192,3 +192,88 @@ SELECT
     t.reverts,
     t.as_of
 FROM batch.top_editors AS t;
+
+CREATE VIEW serving.editors_by_period AS
+SELECT
+    c.grain,
+    c.window_start,
+    c.scope,
+    c.user_class,
+    c.editors,
+    c.as_of,
+    c.scope AS wiki
+FROM batch.editor_counts AS c;
+
+-- The newest period of each grain alone, so that nobody reads through all of them to find it. Pages by the tops of their
+-- wikis: the first hundred of any choice of wikis are among the first hundreds of each.
+CREATE VIEW serving.newest_top_pages AS
+SELECT
+    t.grain,
+    t.window_start,
+    t.as_of,
+    t.wiki,
+    COALESCE(w.project, 'unknown') AS project,
+    COALESCE(w.language, 'none') AS language,
+    t.namespace,
+    t.title,
+    t.edits,
+    t.bytes_added,
+    t.bytes_removed,
+    t.reverts,
+    t.last_edit_at
+FROM (
+    SELECT
+        'hour' AS grain,
+        max(p.hour) AS window_start
+    FROM ops.published_hours AS p
+    UNION ALL
+    SELECT
+        'day',
+        max(d.day)
+    FROM ops.published_days AS d
+    UNION ALL
+    SELECT
+        r.grain,
+        max(r.window_start)
+    FROM ops.ranked_periods AS r
+    GROUP BY r.grain
+) AS newest
+JOIN batch.top_pages AS t ON t.window_start = newest.window_start AND t.grain = newest.grain
+LEFT JOIN speed.wikis AS w ON w.wiki = t.scope
+WHERE t.scope <> '';
+
+CREATE VIEW serving.newest_top_editors AS
+SELECT
+    t.grain,
+    t.window_start,
+    t.as_of,
+    t.scope AS wiki,
+    COALESCE(w.project, CASE t.scope WHEN '' THEN '' ELSE 'unknown' END) AS project,
+    COALESCE(w.language, CASE t.scope WHEN '' THEN '' ELSE 'none' END) AS language,
+    t.user_key,
+    t.user_name,
+    t.user_class,
+    t.edits,
+    t.new_pages,
+    t.bytes_added,
+    t.bytes_removed,
+    t.reverts
+FROM (
+    SELECT
+        'hour' AS grain,
+        max(p.hour) AS window_start
+    FROM ops.published_hours AS p
+    UNION ALL
+    SELECT
+        'day',
+        max(d.day)
+    FROM ops.published_days AS d
+    UNION ALL
+    SELECT
+        r.grain,
+        max(r.window_start)
+    FROM ops.ranked_periods AS r
+    GROUP BY r.grain
+) AS newest
+JOIN batch.top_editors AS t ON t.window_start = newest.window_start AND t.grain = newest.grain
+LEFT JOIN speed.wikis AS w ON w.wiki = t.scope;

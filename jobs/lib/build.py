@@ -55,7 +55,11 @@ class HourBuilder:
                 log.info("hour %s: another run has published it meanwhile", hour)
                 return
             source = Source(
-                hour=hour, bronze_version=self.bronze.version, end_offsets=self.end_offsets, run_id=self.run_id
+                hour=hour,
+                bronze_version=self.bronze.version,
+                bronze_rows=self.bronze.held[hour].rows if hour in self.bronze.held else 0,
+                end_offsets=self.end_offsets,
+                run_id=self.run_id,
             )
             refuse_older(self.connection, source)
             self._build(source)
@@ -78,8 +82,7 @@ class HourBuilder:
                 rejected = sum(n for (outcome, _), n in accounting.items() if outcome == "rejected")
                 quarantine_rejected(self.settings, records, self.bronze.table, hour, rejected)
             with steps.step("checked"):
-                rows = self.bronze.held[hour].rows if hour in self.bronze.held else 0
-                check_hour(self.connection, source, tables, accounting, rows)
+                check_hour(self.connection, source, tables, accounting, source.bronze_rows or 0)
             with steps.step("promoted"):
                 confirm(self.connection)
                 lake_versions = promote_hour(self.settings, facts, hour, tables)

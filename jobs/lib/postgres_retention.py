@@ -32,6 +32,7 @@ FOR_EVER = {
     "page_activity_daily",
     "top_pages",
     "top_editors",
+    "editor_counts",
 }
 """Tables of `batch` that nothing is taken from."""
 

@@ -40,6 +40,8 @@ class Source:
     bronze_version: int
     end_offsets: Offsets
     run_id: str
+    bronze_rows: int | None = None
+    """Rows of the hour that this version holds, by Delta's log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +55,12 @@ class PublishedHours:
 
 
 _HOUR = """\
-INSERT INTO ops.published_hours AS p (hour, version, bronze_version, end_offsets, run_id, lake_versions)
-VALUES (%(hour)s, 1, %(bronze_version)s, %(end_offsets)s, %(run_id)s, %(lake_versions)s)
+INSERT INTO ops.published_hours AS p (hour, version, bronze_version, bronze_rows, end_offsets, run_id, lake_versions)
+VALUES (%(hour)s, 1, %(bronze_version)s, %(bronze_rows)s, %(end_offsets)s, %(run_id)s, %(lake_versions)s)
 ON CONFLICT (hour) DO UPDATE
 SET version = p.version + 1,
     bronze_version = excluded.bronze_version,
+    bronze_rows = excluded.bronze_rows,
     end_offsets = excluded.end_offsets,
     run_id = excluded.run_id,
     lake_versions = excluded.lake_versions,
@@ -152,6 +155,7 @@ def _publish_hour(cursor: Cursor, source: Source, lake_versions: Mapping[str, in
     values = {
         "hour": source.hour.start,
         "bronze_version": source.bronze_version,
+        "bronze_rows": source.bronze_rows,
         "end_offsets": Json(to_json(source.end_offsets)),
         "run_id": source.run_id,
         "lake_versions": Json(lake_versions),

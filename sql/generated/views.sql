@@ -170,7 +170,7 @@ SELECT
 FROM batch.activity_hourly AS b
 UNION ALL
 SELECT
-    date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00') AS window_start,
+    unpublished.hour,
     s.wiki,
     s.type,
     s.namespace,
@@ -185,14 +185,20 @@ SELECT
     sum(s.reverts)::bigint AS reverts,
     NULL::bigint AS editors,
     'speed'::text AS layer
-FROM speed.activity AS s
-WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
-    )
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.activity AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour'
 GROUP BY
-    1,
+    unpublished.hour,
     s.wiki,
     s.type,
     s.namespace,
@@ -216,7 +222,7 @@ SELECT
 FROM batch.user_activity_hourly AS b
 UNION ALL
 SELECT
-    date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00') AS window_start,
+    unpublished.hour,
     s.wiki,
     s.user_key,
     max(s.user_name) AS user_name,
@@ -228,14 +234,20 @@ SELECT
     sum(s.reverts)::bigint AS reverts,
     NULL::bigint AS pages,
     'speed'::text AS layer
-FROM speed.user_activity AS s
-WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
-    )
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.user_activity AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour'
 GROUP BY
-    1,
+    unpublished.hour,
     s.wiki,
     s.user_key,
     s.user_class;
@@ -257,7 +269,7 @@ SELECT
 FROM batch.page_activity_hourly AS b
 UNION ALL
 SELECT
-    date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00') AS window_start,
+    unpublished.hour,
     s.wiki,
     s.namespace,
     s.title,
@@ -268,14 +280,20 @@ SELECT
     max(s.last_edit_at)::timestamptz AS last_edit_at,
     NULL::bigint AS editors,
     'speed'::text AS layer
-FROM speed.page_activity AS s
-WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
-    )
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.page_activity AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour'
 GROUP BY
-    1,
+    unpublished.hour,
     s.wiki,
     s.namespace,
     s.title;
@@ -292,20 +310,26 @@ SELECT
 FROM batch.edit_sizes_hourly AS b
 UNION ALL
 SELECT
-    date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00') AS window_start,
+    unpublished.hour,
     s.wiki,
     s.user_class,
     s.size_bucket,
     sum(s.edits)::bigint AS edits,
     'speed'::text AS layer
-FROM speed.edit_sizes AS s
-WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
-    )
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.edit_sizes AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour'
 GROUP BY
-    1,
+    unpublished.hour,
     s.wiki,
     s.user_class,
     s.size_bucket;
@@ -382,6 +406,138 @@ SELECT
 FROM batch.edit_sizes_daily AS b
 JOIN ops.published_days AS p ON p.day = b.window_start;
 
+-- All events by wiki, type, namespace and user class. With the place of each wiki; one that is not described yet is `unknown` for a moment.
+CREATE VIEW serving.activity_places AS
+SELECT
+    a.window_start,
+    a.wiki,
+    a.type,
+    a.namespace,
+    a.user_class,
+    a.events,
+    a.edits,
+    a.new_pages,
+    a.minor_edits,
+    a.bytes_added,
+    a.bytes_removed,
+    a.unpatrolled_edits,
+    a.reverts,
+    a.layer,
+    COALESCE(w.project, 'unknown') AS project,
+    COALESCE(w.language, 'none') AS language,
+    w.language_name,
+    w.territory
+FROM serving.activity AS a
+LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
+
+-- Edits by user. With the place of each wiki; one that is not described yet is `unknown` for a moment.
+CREATE VIEW serving.user_activity_places AS
+SELECT
+    a.window_start,
+    a.wiki,
+    a.user_key,
+    a.user_name,
+    a.user_class,
+    a.edits,
+    a.new_pages,
+    a.bytes_added,
+    a.bytes_removed,
+    a.reverts,
+    a.layer,
+    COALESCE(w.project, 'unknown') AS project,
+    COALESCE(w.language, 'none') AS language,
+    w.language_name,
+    w.territory
+FROM serving.user_activity AS a
+LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
+
+-- Edits by page. With the place of each wiki; one that is not described yet is `unknown` for a moment.
+CREATE VIEW serving.page_activity_places AS
+SELECT
+    a.window_start,
+    a.wiki,
+    a.namespace,
+    a.title,
+    a.edits,
+    a.bytes_added,
+    a.bytes_removed,
+    a.reverts,
+    a.last_edit_at,
+    a.layer,
+    COALESCE(w.project, 'unknown') AS project,
+    COALESCE(w.language, 'none') AS language,
+    w.language_name,
+    w.territory
+FROM serving.page_activity AS a
+LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
+
+-- Edits by the decade of the bytes they changed. With the place of each wiki; one that is not described yet is `unknown` for a moment.
+CREATE VIEW serving.edit_sizes_places AS
+SELECT
+    a.window_start,
+    a.wiki,
+    a.user_class,
+    a.size_bucket,
+    a.edits,
+    a.layer,
+    COALESCE(w.project, 'unknown') AS project,
+    COALESCE(w.language, 'none') AS language,
+    w.language_name,
+    w.territory
+FROM serving.edit_sizes AS a
+LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
+
+-- All events by wiki, type, namespace and user class. With the place of each wiki; one that is not described yet is `unknown` for a moment.
+CREATE VIEW serving.activity_places_hourly AS
+SELECT
+    a.window_start,
+    a.wiki,
+    a.type,
+    a.namespace,
+    a.user_class,
+    a.events,
+    a.edits,
+    a.new_pages,
+    a.minor_edits,
+    a.bytes_added,
+    a.bytes_removed,
+    a.unpatrolled_edits,
+    a.reverts,
+    a.editors,
+    a.layer,
+    COALESCE(w.project, 'unknown') AS project,
+    COALESCE(w.language, 'none') AS language,
+    w.language_name,
+    w.territory
+FROM serving.activity_hourly AS a
+LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
+
+-- All events by wiki, type, namespace and user class. With the place of each wiki; one that is not described yet is `unknown` for a moment.
+CREATE VIEW serving.activity_places_daily AS
+SELECT
+    a.window_start,
+    a.wiki,
+    a.type,
+    a.namespace,
+    a.user_class,
+    a.events,
+    a.edits,
+    a.new_pages,
+    a.minor_edits,
+    a.bytes_added,
+    a.bytes_removed,
+    a.unpatrolled_edits,
+    a.reverts,
+    a.editors,
+    a.hours,
+    a.as_of,
+    COALESCE(w.project, 'unknown') AS project,
+    COALESCE(w.language, 'none') AS language,
+    w.language_name,
+    w.territory
+FROM serving.activity_daily AS a
+LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
+
 -- One row an event, those that arrived in the last 3 hours.
 CREATE VIEW serving.recent_changes AS
 SELECT
@@ -406,3 +562,38 @@ SELECT
 FROM speed.recent_changes AS r
 WHERE r.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
     AND r.received_at > now() - interval '3 hours';
+
+-- One row an event, those that arrived in the last 3 hours. With the place of its wiki, and a link.
+CREATE VIEW serving.patrol_changes AS
+SELECT
+    r.received_at,
+    r.event_id,
+    r.event_time,
+    r.wiki,
+    r.type,
+    r.namespace,
+    r.title,
+    r.user_key,
+    r.user_name,
+    r.user_class,
+    r.severity,
+    r.bytes_changed,
+    r.is_revert,
+    r.is_unpatrolled,
+    r.old_revision,
+    r.new_revision,
+    r.log_type,
+    r.log_action,
+    COALESCE(w.project, 'unknown') AS project,
+    COALESCE(w.language, 'none') AS language,
+    w.language_name,
+    COALESCE(abs(r.bytes_changed) >= 10000, false) AS is_large,
+    CASE WHEN w.server_name ~ '^[a-z0-9-]+([.][a-z0-9-]+)+$' AND r.new_revision > 0 THEN
+        'https://' || w.server_name || '/w/index.php?'
+        || CASE WHEN r.old_revision > 0
+            THEN 'diff=' || r.new_revision || '&oldid=' || r.old_revision
+            ELSE 'oldid=' || r.new_revision
+        END
+    END AS diff_url
+FROM serving.recent_changes AS r
+LEFT JOIN speed.wikis AS w ON w.wiki = r.wiki;

@@ -114,7 +114,7 @@ def test_tables_are_what_the_kernel_declares(postgres: Postgres) -> None:
 def test_every_difference_is_told_at_once(postgres: Postgres) -> None:
     connected = postgres.connect("owner", autocommit=False)
     with connected.cursor() as cursor:
-        cursor.execute("DROP VIEW serving.edit_sizes")
+        cursor.execute("DROP VIEW serving.edit_sizes CASCADE")
         cursor.execute("ALTER TABLE batch.edit_sizes ALTER COLUMN edits TYPE integer")
         cursor.execute("ALTER TABLE batch.activity ALTER COLUMN reverts DROP NOT NULL")
         cursor.execute("ALTER TABLE batch.page_activity DROP CONSTRAINT page_activity_pkey")

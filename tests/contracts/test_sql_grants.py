@@ -9,15 +9,18 @@ from tests.conftest import Postgres
 ROLLUPS = ("activity", "edit_sizes", "page_activity", "user_activity")
 COARSER = tuple(f"{name}_{grain}" for name in ROLLUPS for grain in ("hourly", "daily"))
 EVERY_OPS_TABLE = (
-    "generations", "hour_ends", "hour_outcomes", "incidents", "instance", "partition_rules", "pruned_hours",
+    "dashboard_checks", "dashboard_import", "generations", "hour_ends", "hour_outcomes", "incidents", "instance",
+    "lake_tables", "partition_rules", "pruned_hours",
     "published_days", "published_hours", "quality_results", "ranked_periods", "reconciliation", "repeatable_files",
     "schema_version", "seen_partitions", "stream_batches", "stream_gaps", "stream_outcomes", "stream_owner",
     "stream_progress",
 )  # fmt: skip
 VIEWS = (
-    *ROLLUPS, *COARSER, "dim_wiki", "editors_hourly", "event_type_counts", "namespace_edit_counts", "recent_changes",
-    "recent_user_activity",
-    "top_contributors_hourly", "top_editors_by_period", "top_pages", "top_pages_by_period", "user_edit_counts",
+    *ROLLUPS, *COARSER, *(f"{name}_places" for name in ROLLUPS), "activity_places_hourly", "activity_places_daily",
+    "accounting", "accounting_hours", "complaints", "dim_wiki", "disk_usage", "editors_by_period", "editors_hourly",
+    "event_type_counts", "hour_states", "namespace_edit_counts", "newest_top_editors", "newest_top_pages",
+    "patrol_changes", "recent_changes", "recent_user_activity", "source_state", "top_contributors_hourly",
+    "top_editors_by_period", "top_pages", "top_pages_by_period", "user_edit_counts",
 )  # fmt: skip
 
 STREAM = (
@@ -28,11 +31,12 @@ STREAM = (
     | {f"ops.{name}": "SIU" for name in ("stream_outcomes", "seen_partitions", "stream_progress", "incidents")}
 )
 BATCH = (
-    {f"batch.{name}": "SIUD" for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors")}
+    {f"batch.{name}": "SIUD" for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors", "editor_counts")}
     | {f"speed.{name}": "S" for name in (*ROLLUPS, "wikis", "seen", "recent_changes")}
     | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
-    | {f"ops.{name}": "SIUD" for name in ("published_hours", "published_days")}
-    | {f"ops.{name}": "SIU" for name in ("ranked_periods", "incidents", "pruned_hours")}
+    | {f"ops.{name}": "SIUD" for name in ("published_hours", "published_days", "dashboard_checks")}
+    | {f"ops.{name}": "SIU" for name in ("ranked_periods", "incidents", "pruned_hours", "dashboard_import")}
+    | {"ops.lake_tables": "SI"}
     | {f"ops.{name}": "SID" for name in ("hour_outcomes", "reconciliation", "quality_results")}
 )
 READER = {f"serving.{name}": "S" for name in VIEWS} | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
@@ -246,6 +250,8 @@ def test_reader_is_bounded(postgres: Postgres) -> None:
         ("batch", "DELETE FROM speed.seen"),
         ("batch", "UPDATE ops.stream_owner SET epoch = 0"),
         ("batch", "INSERT INTO ops.stream_gaps VALUES (now(), 'x', 1, 0, 0, 1, 'x')"),
+        ("batch", "UPDATE ops.lake_tables SET bytes = 0"),
+        ("stream", "INSERT INTO ops.dashboard_checks VALUES ('x', 'x', 'x', 0, 0, NULL)"),
         ("batch", "CREATE TABLE batch.x (a integer)"),
         ("batch", "SELECT speed.drop_generation(1)"),
     ],
@@ -267,6 +273,8 @@ def test_serving_shows_only_declared_words(postgres: Postgres) -> None:
         assert {name for (name,) in cursor.fetchall()} == {
             "wiki", "type", "user_class", "user_name", "title", "size_bucket", "severity", "log_type", "log_action",
             "layer", "server_name", "project", "language", "language_name", "territory", "grain", "scope",
+            "outcome", "reason", "state", "run_id", "source_id", "relation", "diff_url",
+            "runbook", "subject", "message",
         }  # fmt: skip
 
 

@@ -246,7 +246,22 @@ def test_findings_that_are_over_go_and_what_is_open_stays(day: Day) -> None:
         "INSERT INTO ops.quality_results SELECT 'test', '2021-01-01', 's', e, 'info', true, '{}', '', at"
         " FROM (VALUES ('old', '2021-01-01'::timestamptz), ('young', now())) AS v (e, at)",
     )
-    assert ask(day.batch, "SELECT ops.expire_findings('90 days')") == [(3,)]
+    ask(
+        day.owner,
+        "INSERT INTO ops.dashboard_checks SELECT r, 'pulse', 'edits', 1, 0.1, NULL, at"
+        " FROM (VALUES ('old', '2021-01-01'::timestamptz), ('young', now())) AS v (r, at)",
+    )
+    ask(
+        day.owner,
+        "INSERT INTO ops.lake_tables VALUES ('bronze', '2021-01-01', 1, 1), ('bronze', '2021-01-02', 1, 2),"
+        " ('quarantine', '2021-01-01', 1, 3)",
+    )
+    assert ask(day.batch, "SELECT ops.expire_findings('90 days')") == [(5,)]
+    assert ask(day.owner, "SELECT run_id FROM ops.dashboard_checks") == [("young",)]
+    assert ask(day.owner, "SELECT table_name, bytes FROM ops.lake_tables ORDER BY 1") == [
+        ("bronze", 2),
+        ("quarantine", 3),
+    ], "a table is shown as it was measured last"
     assert ask(day.owner, "SELECT subject FROM ops.incidents ORDER BY 1") == [("just over",), ("open",)]
     assert ask(day.owner, "SELECT hour::date::text FROM ops.hour_ends") == [("2021-01-02",)]
     assert ask(day.owner, "SELECT expectation FROM ops.quality_results") == [("young",)]

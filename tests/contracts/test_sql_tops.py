@@ -1,4 +1,4 @@
-"""The tops of weeks and months from 31 days of totals, against a ranking in plain Python."""
+"""The tops and editors of weeks and months from 31 days of totals, against ranking and counting in plain Python."""
 
 import random
 import uuid
@@ -16,7 +16,8 @@ from tests.conftest import Postgres
 
 FIRST = datetime(2031, 1, 1, tzinfo=UTC)
 DAYS = [FIRST + timedelta(days=number) for number in range(31)]
-WIKIS = ("enwiki", "dewiki", "ptwiki")
+WIKIS = ("enwiki", "dewiki", "")
+"""The last one's name came empty: it has no numbers of its own, and counts in those of all."""
 Totals = dict[tuple[str, str], Counter[Any]]
 """(start of the period, scope) -> edits by page or editor."""
 
@@ -61,8 +62,8 @@ def generate(day: datetime) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]
     for number in chance.sample(range(900), 300):
         user_class = "hidden" if number == 0 else ("bot", "registered")[number % 2]
         edits = 1000 if number == 0 else chance.randrange(1, 9)
-        key = str(uuid.UUID(int=number // 3))
-        users.append((day, WIKIS[number % 3], key, f"Heron {number // 3}", user_class, edits, 0, edits, 0, 0, 1))
+        key = str(uuid.UUID(int=number // 5))  # one on several wikis, and of several classes on one
+        users.append((day, WIKIS[number % 3], key, f"Heron {number // 5}", user_class, edits, 0, edits, 0, 0, 1))
     return pages, users
 
 
@@ -73,6 +74,16 @@ def ranked(totals: Totals) -> set[tuple[Any, ...]]:
         first = sorted(edits.items(), key=lambda item: (-item[1], item[0]))[:100]
         found |= {(*at, place, name, n) for place, (name, n) in enumerate(first, 1)}
     return found
+
+
+def counted(users: Totals) -> dict[tuple[str, str, str], int]:
+    """(start, scope, user class or empty for all) -> different keys."""
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for at, edits in users.items():
+        for key, user_class in edits:
+            for of_class in (user_class, ""):
+                found.setdefault((*at, of_class), set()).add(key)
+    return {where: len(keys) for where, keys in found.items()}
 
 
 def starts(day: datetime, grain: str) -> str:
@@ -88,10 +99,10 @@ def test_31_days_are_ranked(batch: connection, grain: str) -> None:
         of_pages, of_users = generate(day)
         publish(batch, day, of_pages, of_users)
         for _, wiki, namespace, title, edits, *_ in of_pages:
-            for scope in (wiki, ""):
+            for scope in {wiki, ""}:
                 pages.setdefault((starts(day, grain), scope), Counter())[wiki, namespace, title] += edits
         for _, wiki, key, _, user_class, edits, *_ in of_users:
-            for scope in (wiki, "") if user_class != "hidden" else ():
+            for scope in {wiki, ""} if user_class != "hidden" else ():
                 users.setdefault((starts(day, grain), scope), Counter())[key, user_class] += edits
     ask(batch, "SELECT batch.rank_periods()")
     where = "FROM batch.{} WHERE grain = %s AND window_start >= '2030-12-01'"
@@ -111,7 +122,18 @@ def test_31_days_are_ranked(batch: connection, grain: str) -> None:
         )
     }
     assert editors == ranked(users)
-    assert len(found) > 300
+    assert len(found) >= 300
+    columns = "window_start, scope, user_class, editors"
+    counts = {
+        (at.isoformat(), scope, user_class): n
+        for at, scope, user_class, n in ask(batch, f"SELECT {columns} {where.format('editor_counts')}", grain)
+    }
+    assert counts == counted(users)
+    assert any(
+        counts[at, scope, ""] < counts[at, scope, "bot"] + counts[at, scope, "registered"]
+        for at, scope, user_class in counts
+        if user_class == "bot"
+    ), "somebody is in two classes"
 
 
 def test_only_what_has_changed_is_ranked_again(batch: connection) -> None:

@@ -62,7 +62,7 @@ def rows(rig: Rig, hour: Hour) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the hour, whoever built it when."""
     where = "WHERE window_start >= %s AND window_start < %s ORDER BY 1, 2, 3, 4, 5"
     tables = [rollup.table(grain) for rollup in ROLLUPS for grain in ("minute", "hour")]
-    tables += ["top_pages", "top_editors"]
+    tables += ["top_pages", "top_editors", "editor_counts"]
     return {name: rig.query(f"SELECT * FROM batch.{name} {where}", hour.start, hour.end) for name in tables}
 
 
@@ -76,6 +76,9 @@ def assert_hour_exact(rig: Rig, hour: Hour) -> None:
     found = compare_hour(rig.oracle(), rig.settings.postgres_dsn("owner"), hour.start)
     assert sum(table.rows for table in found) > 40
     assert not [table for table in found if not table.is_none], "\n".join(map(str, found))
+    held = "SELECT bronze_rows FROM ops.published_hours WHERE hour = %s"
+    accounted = "SELECT sum(records)::bigint FROM ops.hour_outcomes WHERE hour = %s"
+    assert rig.query(held, hour.start) == rig.query(accounted, hour.start)
 
 
 def assert_day_exact(rig: Rig, hour: Hour) -> None:

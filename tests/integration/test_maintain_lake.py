@@ -15,6 +15,7 @@ from tests.integration.speed_watch import wait_for_bronze
 from tests.integration.test_build_hours import build, built_by, files, of_hour, published, rows
 from tests.integration.workshop import Ended
 from wikiweir.hours import Hour
+from wikiweir.rollups import ROLLUPS
 
 AGE = timedelta(days=3)
 LIFETIMES = {"WIKIWEIR_KEEP_BRONZE": "P2D", "WIKIWEIR_KEEP_LAKE_FILES": "PT0S"}
@@ -53,6 +54,19 @@ def pruned(rig: Rig) -> list[tuple[datetime, int]]:
     return rig.query("SELECT hour, rows FROM ops.pruned_hours ORDER BY hour")
 
 
+def measured(rig: Rig) -> dict[str, tuple[int, int]]:
+    """Table of the lake -> files and bytes, as they were last written down."""
+    newest = "SELECT DISTINCT ON (table_name) table_name, files, bytes FROM ops.lake_tables"
+    return {name: (files, size) for name, files, size in rig.query(f"{newest} ORDER BY 1, measured_at DESC")}
+
+
+def taken(rig: Rig, table: str) -> tuple[int, int]:
+    """Files and bytes in a table's folder, but for the sums that Hadoop hides beside each file."""
+    folder = rig.folder / "lake" / table
+    found = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.match(".*.crc")]
+    return len(found), sum(found)
+
+
 def test_an_old_hour_goes_its_numbers_stay_and_it_is_never_built_again(rig: Rig) -> None:
     driver = rig.driver()
     old = Hour.of(datetime.now(UTC) - AGE)
@@ -71,7 +85,7 @@ def test_an_old_hour_goes_its_numbers_stay_and_it_is_never_built_again(rig: Rig)
     assert sum(map(len, first.values())) > 40
     assert on_disk(rig) > needed(rig)
     assert "60 rows would be pruned" in maintain(rig, "--dry-run").log
-    assert (held(rig, old), pruned(rig)) == (60, [])
+    assert (held(rig, old), pruned(rig), measured(rig)) == (60, [], {})
     # a run that was killed after it had written the hour down
     rig.query("INSERT INTO ops.pruned_hours (hour, rows, newest_arrival) VALUES (%s, 60, %s)", old.start, then)
     log = maintain(rig).log
@@ -80,6 +94,11 @@ def test_an_old_hour_goes_its_numbers_stay_and_it_is_never_built_again(rig: Rig)
     assert pruned(rig) == [(old.start, 60)]
     assert on_disk(rig) == needed(rig), "no version is kept for anybody"
     assert files(rig, late) == 1
+    sizes = measured(rig)
+    assert {"bronze", "silver/facts", *(f"gold/{rollup.name}" for rollup in ROLLUPS)} <= sizes.keys()
+    assert sizes["silver/facts"] == taken(rig, "silver/facts"), "nobody has written there meanwhile"
+    shown = rig.query("SELECT layer, bytes FROM serving.disk_usage WHERE relation = 'silver/facts'")
+    assert shown == [("silver", sizes["silver/facts"][1])]
 
     assert driver.exit_code is None
     late_ones = of_hour(old, range(300, 302))

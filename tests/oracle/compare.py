@@ -31,7 +31,7 @@ TABLES = {  # file of the oracle: table of PostgreSQL
     "outcomes": ("ops", "stream_outcomes"),
 }
 ROLLUPS = ("activity", "user_activity", "page_activity", "edit_sizes")
-TOPS = ("top_pages", "top_editors")
+OF_PERIODS = ("top_pages", "top_editors", "editor_counts")
 EXAMPLES = 3
 NUMBERS = ("integer", "bigint", "smallint")
 Row = list[Any]
@@ -216,15 +216,15 @@ def compare_days(oracle: Path, dsn: str, start: datetime, end: datetime) -> list
 def _published(
     connection: Any, oracle: Path, tables: list[str], grain: str, start: datetime, end: datetime
 ) -> list[Difference]:
-    """Rows of a period in tables of `batch`, and its tops."""
+    """Rows of a period in tables of `batch`, its tops, and how many editors it had."""
     begins, ends, window = _between("window_start", start, end)
     found = []
-    for table in [*tables, *TOPS]:
+    for table in [*tables, *OF_PERIODS]:
         expected = read_oracle(oracle / f"{table}.ndjson")
         at = expected.columns.index("window_start")
         rows = (row for row in expected.rows if begins <= row[at] < ends)
         where, more = window, set()
-        if table in TOPS:
+        if table in OF_PERIODS:
             rows = (row for row in rows if row[0] == grain)
             where, more = sql.SQL("{} AND grain = {}").format(window, sql.Literal(grain)), {"as_of"}
         published = read_postgres(connection, ("batch", table), expected.columns, expected.key, where, more)

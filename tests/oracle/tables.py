@@ -46,6 +46,7 @@ TOPS = {  # table: (rollup, what is ranked, what is shown beside it); the first 
     "top_pages": ("page_activity", ("wiki", "namespace", "title"), ("edits", *SUMS, "last_edit_at")),
     "top_editors": ("user_activity", ("user_key", "user_class"), ("user_name", "edits", "new_pages", *SUMS)),
 }
+COUNTED = "editor_counts"
 KEPT_LINES = 1000
 
 
@@ -169,7 +170,7 @@ class Tables:
         """Table -> how many rows it has."""
         files: dict[str, TextIO] = {}
         counts: dict[str, int] = defaultdict(int)
-        tops: dict[str, list[list[Any]]] = {name: [] for name in TOPS}
+        tops: dict[str, list[list[Any]]] = {name: [] for name in (*TOPS, COUNTED)}
 
         def finish(cells: list[Cells], start: int) -> None:
             for one in cells:
@@ -177,6 +178,8 @@ class Tables:
                 for name, (rollup, ranked, beside) in TOPS.items():
                     if grain := {f"{rollup}_hourly": "hour", f"{rollup}_daily": "day"}.get(one.name):
                         tops[name] += _tops(one, [grain, show(start)], ranked, beside)
+                        if rollup == "user_activity":
+                            tops[COUNTED] += _editors(one, [grain, show(start)])
 
         for cells in (Cells(rollup, grain) for rollup in ROLLUPS for grain in GRAINS):
             files[cells.name] = (out / f"{cells.name}.ndjson").open("w", encoding="utf-8")
@@ -197,8 +200,10 @@ class Tables:
             finish(daily, day * DAY)
         for file in files.values():
             file.close()
-        for name, (_, ranked, beside) in TOPS.items():
-            head = {"columns": ["grain", "window_start", "scope", "place", *ranked, *beside], "key": 4}
+        columns = {name: ["place", *ranked, *beside] for name, (_, ranked, beside) in TOPS.items()}
+        columns[COUNTED] = ["user_class", "editors"]
+        for name, shown in columns.items():
+            head = {"columns": ["grain", "window_start", "scope", *shown], "key": 4}
             with (out / f"{name}.ndjson").open("w", encoding="utf-8") as file:
                 file.write(json.dumps(head) + "\n")
                 counts[name] = write(file, sorted(tops[name], key=itemgetter(0, 1, 2, 3)))
@@ -206,11 +211,24 @@ class Tables:
 
 
 def _tops(cells: Cells, head: list[str], ranked: tuple[str, ...], beside: tuple[str, ...]) -> Iterator[list[Any]]:
-    """Ranked rows of one window: of all wikis together (scope: empty) and of each (scope: its name)."""
+    """Ranked rows of one window: of all wikis together (scope: empty) and of each that has a name (scope)."""
 
     def rows() -> Iterator[Row]:
         named = (dict(zip(cells.columns, row, strict=True)) for row in cells.rows())
         return (row for row in named if row.get("user_class") != "hidden")
 
-    for scope, of_scope in itertools.chain([("", rows())], itertools.groupby(rows(), itemgetter("wiki"))):
+    named = (row for row in rows() if row["wiki"])
+    for scope, of_scope in itertools.chain([("", rows())], itertools.groupby(named, itemgetter("wiki"))):
         yield from ([*head, scope, *row] for row in first_hundred(of_scope, ranked, beside))
+
+
+def _editors(cells: Cells, head: list[str]) -> Iterator[list[Any]]:
+    """How many different keys one window has: of all wikis (scope: empty) and each, of all classes (empty) and each."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    at = [cells.columns.index(name) for name in ("wiki", "user_class", "user_key")]
+    for row in cells.rows():
+        wiki, user_class, user = (row[place] for place in at)
+        if user_class != "hidden":
+            for scope, of_class in itertools.product({wiki, ""}, (user_class, "")):
+                found[scope, of_class].add(user)
+    yield from ([*head, *where, len(users)] for where, users in found.items())

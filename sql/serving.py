@@ -1,0 +1,148 @@
+"""Renders the views of `serving` that stand on the rollups and on recent changes: `generated/views.sql`.
+
+The surprising thing: an hour of the live layer is found by the accounts of its records, not by its rows. Looking for
+unpublished hours among the rows would mean reading every minute that the layer still keeps, whatever is asked for.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from wikiweir.rollups import ACTIVITY, RECENT_CHANGES, RECENT_CHANGES_WINDOW_HOURS, ROLLUPS, SUFFIXES, Grain, Rollup
+
+HOUR_OF_MINUTE = "date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')"
+LIVE = "(SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')"
+RECENT_ABOUT = f"One row an event, those that arrived in the last {RECENT_CHANGES_WINDOW_HOURS} hours."
+PLACES: tuple[tuple[Rollup, Grain], ...] = (
+    *((rollup, "minute") for rollup in ROLLUPS),
+    (ACTIVITY, "hour"),
+    (ACTIVITY, "day"),
+)
+"""What is shown with the place of each wiki, too."""
+PLACE = "COALESCE(w.project, 'unknown') AS project,\n    COALESCE(w.language, 'none') AS language"
+LARGE_BYTES = 10_000
+"""From how many bytes on a change is called large."""
+
+
+def minute_view(rollup: Rollup) -> str:
+    """`serving.<rollup>`: published hours from batch, the others from the live generation of speed."""
+    columns = (*(f"s.{name}" for name in rollup.columns), "'speed'::text AS layer")
+    live = f"""FROM speed.{rollup.name} AS s
+WHERE s.generation = {LIVE}
+    AND NOT EXISTS (
+        SELECT FROM ops.published_hours AS p
+        WHERE p.hour = {HOUR_OF_MINUTE}
+    )"""
+    return _by_layer(rollup, "minute", columns, live)
+
+
+def hour_view(rollup: Rollup) -> str:
+    """`serving.<rollup>_hourly`: published hours from batch, the others added up from the minutes of speed."""
+    columns = (
+        "unpublished.hour",
+        *(f"s.{d.name}" if d.in_key else f"max(s.{d.name}) AS {d.name}" for d in rollup.dimensions),
+        *(f"{m.merge}(s.{m.name})::{m.pg} AS {m.name}" for m in rollup.additive),
+        *(f"NULL::{m.pg} AS {m.name}" for m in rollup.metrics if m not in rollup.additive),
+        "'speed'::text AS layer",
+    )
+    live = f"""FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = {LIVE}
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.{rollup.name} AS s
+    ON s.generation = {LIVE}
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour'
+GROUP BY
+    {_listed(("unpublished.hour", *(f"s.{d.name}" for d in rollup.dimensions if d.in_key)))}"""
+    return _by_layer(rollup, "hour", columns, live)
+
+
+def _by_layer(rollup: Rollup, grain: Grain, speed: tuple[str, ...], live: str) -> str:
+    batch = [f"b.{name}" for name in _column_names(rollup, grain)]
+    return f"""-- {rollup.help}
+CREATE VIEW serving.{rollup.table(grain)} AS
+SELECT
+    {_listed([*batch, "'batch'::text AS layer"])}
+FROM batch.{rollup.table(grain)} AS b
+UNION ALL
+SELECT
+    {_listed(speed)}
+{live};
+"""
+
+
+def day_view(rollup: Rollup) -> str:
+    """`serving.<rollup>_daily`: what of each day is published; the speed layer adds nothing to it."""
+    columns = [*(f"b.{name}" for name in _column_names(rollup, "day")), "p.hours", "p.as_of"]
+    return f"""-- {rollup.help}
+CREATE VIEW serving.{rollup.table("day")} AS
+SELECT
+    {_listed(columns)}
+FROM batch.{rollup.table("day")} AS b
+JOIN ops.published_days AS p ON p.day = b.window_start;
+"""
+
+
+def _column_names(rollup: Rollup, grain: Grain) -> list[str]:
+    return ["window_start", *(d.name for d in rollup.dimensions), *(m.name for m in rollup.measured(grain))]
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ",\n    ".join(columns)
+
+
+def places_view(rollup: Rollup, grain: Grain) -> str:
+    """`serving.<rollup>_places` and its hours or days: the rollup with the place of each wiki."""
+    columns = (*_column_names(rollup, grain), *(("hours", "as_of") if grain == "day" else ("layer",)))
+    shown = _listed([*(f"a.{column}" for column in columns), PLACE, "w.language_name", "w.territory"])
+    return f"""-- {rollup.help} With the place of each wiki; one that is not described yet is `unknown` for a moment.
+CREATE VIEW serving.{rollup.name}_places{SUFFIXES[grain]} AS
+SELECT
+    {shown}
+FROM serving.{rollup.table(grain)} AS a
+LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
+"""
+
+
+def recent_view() -> str:
+    """`serving.recent_changes`: the live generation's, as far as they are shown."""
+    return f"""-- {RECENT_ABOUT}
+CREATE VIEW serving.recent_changes AS
+SELECT
+    {_listed(f"r.{column.name}" for column in RECENT_CHANGES)}
+FROM speed.recent_changes AS r
+WHERE r.generation = {LIVE}
+    AND r.received_at > now() - interval '{RECENT_CHANGES_WINDOW_HOURS} hours';
+"""
+
+
+def patrol_view() -> str:
+    """`serving.patrol_changes`. The link is made of numbers and a server's name: nothing in it can have been typed."""
+    shown = _listed([*(f"r.{column.name}" for column in RECENT_CHANGES), PLACE, "w.language_name"])
+    return f"""-- {RECENT_ABOUT} With the place of its wiki, and a link.
+CREATE VIEW serving.patrol_changes AS
+SELECT
+    {shown},
+    COALESCE(abs(r.bytes_changed) >= {LARGE_BYTES}, false) AS is_large,
+    CASE WHEN w.server_name ~ '^[a-z0-9-]+([.][a-z0-9-]+)+$' AND r.new_revision > 0 THEN
+        'https://' || w.server_name || '/w/index.php?'
+        || CASE WHEN r.old_revision > 0
+            THEN 'diff=' || r.new_revision || '&oldid=' || r.old_revision
+            ELSE 'oldid=' || r.new_revision
+        END
+    END AS diff_url
+FROM serving.recent_changes AS r
+LEFT JOIN speed.wikis AS w ON w.wiki = r.wiki;
+"""
+
+
+def views() -> Iterator[str]:
+    """All of them, each after what it stands on."""
+    for view in (minute_view, hour_view, day_view):
+        yield from map(view, ROLLUPS)
+    yield from (places_view(rollup, grain) for rollup, grain in PLACES)
+    yield recent_view()
+    yield patrol_view()
