@@ -8,22 +8,18 @@ import configparser
 import io
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from urllib.parse import quote
 
 from local import bootstrap, ports, spark, toolchain
 from local import instance as instances
+from local.applications import AIRFLOW
 from local.instance import Instance
-from local.processes import NotReadyError
-from sql.roles import Role, admin_connection, create_database, ensure_role
 from wikiweir.settings import PROJECT, Settings
 
 PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
-DATABASE_ROLE = "wikiweir_airflow"
 
 DEFINITIONS = PROJECT / "airflow"
 """What is the same in every instance."""
@@ -38,7 +34,7 @@ class Layout:
     @property
     def folder(self) -> Path:
         """AIRFLOW_HOME."""
-        return self.instance.home / "airflow"
+        return AIRFLOW.folder(self.instance)
 
     @property
     def port(self) -> int:
@@ -49,23 +45,11 @@ class Layout:
         return f"http://{ports.LOOPBACK}:{self.port}"
 
 
-def database(settings: Settings) -> str:
-    """The name of its metadata database, beside ours."""
-    return f"{settings.postgres_dbname}_airflow"
-
-
-def binary(name: str) -> Path:
-    """A console script of Airflow's environment."""
-    return toolchain.root() / "env" / "airflow" / "bin" / name
-
-
 def render_configuration(layout: Layout, settings: Settings) -> str:
     """`airflow.cfg`: what is the same everywhere, and this instance's addresses and keys."""
     config = configparser.ConfigParser(interpolation=None)
     config.read(DEFINITIONS / "airflow.cfg", encoding="utf-8")
     secret, logs = layout.instance.secrets, layout.instance.logs / "airflow"
-    login = f"{DATABASE_ROLE}:{quote(secret[instances.AIRFLOW_DATABASE_PASSWORD], safe='')}"
-    server = f"{settings.postgres_host}:{settings.postgres_port}"
     here: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": PROJECT / "dags",
@@ -73,8 +57,7 @@ def render_configuration(layout: Layout, settings: Settings) -> str:
             "execution_api_server_url": f"{layout.url}/execution/",
             "simple_auth_manager_passwords_file": layout.folder / "passwords.json",
         },
-        # without the driver's name SQLAlchemy takes psycopg 3
-        "database": {"sql_alchemy_conn": f"postgresql+psycopg2://{login}@{server}/{database(settings)}"},
+        "database": {"sql_alchemy_conn": AIRFLOW.database_uri(layout.instance, settings)},
         "api": {
             "base_url": layout.url,
             "host": ports.LOOPBACK,
@@ -130,6 +113,7 @@ def environment(instance: Instance, settings: Settings) -> dict[str, str]:
     """What its programs, and the tasks they start, need in their environment."""
     return {
         "AIRFLOW_HOME": str(Layout(instance).folder),
+        "WIKIWEIR_PYTHON": str(toolchain.python()),
         "WIKIWEIR_SPARK_SUBMIT": str(toolchain.program("spark-submit")),
         "WIKIWEIR_SPARK_PROPERTIES": str(spark.properties_file(instance)),
         **spark.environment(settings),
@@ -141,43 +125,16 @@ def command(program: str) -> list[str]:
     quiet = ["--skip-serve-logs"] if program in {"scheduler", "triggerer"} else []
     # a scheduler that was killed has left its workers behind
     first = [str(toolchain.python()), "-m", "local.orphans"] if program == "scheduler" else []
-    return [*first, str(binary("airflow")), program, *quiet]
+    return [*first, str(AIRFLOW.binary("airflow")), program, *quiet]
 
 
 def prepare(instance: Instance, settings: Settings) -> None:
     """Role, database, schema, pools. Does nothing where all of it is as the checkout says."""
-    _ensure_database(instance, settings)
-    layout = Layout(instance)
+
+    def migrate() -> None:
+        of_airflow = environment(instance, settings)
+        AIRFLOW.run(instance, ["airflow", "db", "migrate"], of_airflow)
+        AIRFLOW.run(instance, ["airflow", "pools", "import", str(DEFINITIONS / "pools.json")], of_airflow)
+
     wanted = bootstrap.digest(PROJECT / "requirements" / "airflow.txt", DEFINITIONS / "pools.json")
-    stamp = layout.folder / "prepared"
-    if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
-        return
-    _airflow(instance, settings, "db", "migrate")
-    _airflow(instance, settings, "pools", "import", str(DEFINITIONS / "pools.json"))
-    stamp.write_text(wanted, encoding="ascii")
-
-
-def _ensure_database(instance: Instance, settings: Settings) -> None:
-    assert settings.postgres_admin_dsn is not None
-    admin = admin_connection(settings.postgres_admin_dsn.get_secret_value())
-    try:
-        ensure_role(admin, Role(name="airflow"), instance.secrets[instances.AIRFLOW_DATABASE_PASSWORD], settings)
-        create_database(admin, database(settings), owner=DATABASE_ROLE)
-    finally:
-        admin.close()
-
-
-def _airflow(instance: Instance, settings: Settings, *arguments: str) -> None:
-    log = instance.logs / "airflow-prepare.log"
-    with log.open("ab") as sink:
-        done = subprocess.run(
-            [str(binary("airflow")), *arguments],
-            env={**os.environ, "PYTHONPATH": str(PROJECT), **environment(instance, settings)},
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            check=False,
-        )
-    if done.returncode:
-        raise NotReadyError(f"airflow {' '.join(arguments)} ended with {done.returncode}; its output is in {log}")
+    AIRFLOW.prepare(instance, settings, wanted, migrate)

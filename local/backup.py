@@ -1,7 +1,8 @@
 """A whole instance as a folder of plain files, and back; and throwing one away.
 
 Only a stopped instance is copied: Kafka's log, the lake, the checkpoints and the database then belong to one moment.
-The surprising thing: the restored instance gets new ports, so it may stand beside the one it came from.
+The surprising thing: the restored instance gets new ports, so it may stand beside the one it came from. Of the two
+applications Superset's database is copied, for what people have made there by hand; Airflow's is made anew.
 """
 
 import hashlib
@@ -9,14 +10,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
-from local import airflow, kafka, ports, postgres, stack, toolchain
 from local import instance as instances
+from local import kafka, ports, postgres, stack, toolchain
+from local.applications import APPLICATIONS, SUPERSET
 from local.instance import CONTROLLER_PORT, SUPERUSER_PASSWORD, Instance, InstanceError
 from local.processes import NotReadyError
 from local.supervision import Supervisor
@@ -25,6 +27,7 @@ from wikiweir.settings import Settings, load
 FOLDERS = ("kafka", "lake", "checkpoints", "replay")
 MANIFEST = "MANIFEST.sha256"
 DUMP = "database.dump"
+SUPERSET_DUMP = "superset.dump"
 
 Say = Callable[[str], None]
 
@@ -39,7 +42,9 @@ def backup(instance: Instance, folder: Path, say: Say) -> None:
     draft.mkdir(parents=True, mode=0o700)
     settings = load()
     with _database(instance, settings) as dsn:
-        _pg("pg_dump", dsn, "--format=custom", "--compress=1", f"--file={draft / DUMP}", settings.postgres_dbname)
+        _dump(dsn, settings.postgres_dbname, draft / DUMP)
+        if _has_database(dsn, SUPERSET.database(settings)):
+            _dump(dsn, SUPERSET.database(settings), draft / SUPERSET_DUMP)
     say(f"  database: {(draft / DUMP).stat().st_size / 1e6:,.0f} MB")
     for name in FOLDERS:
         if (instance.home / name).exists():
@@ -68,6 +73,9 @@ def restore(instance: Instance, folder: Path, say: Say) -> None:
     settings = load()
     with _database(instance, settings) as dsn:
         _restore_database(settings, dsn, folder / DUMP)
+        if (folder / SUPERSET_DUMP).exists():
+            SUPERSET.ensure_database(dsn, instance, settings)
+            _restore(dsn, SUPERSET.database(settings), folder / SUPERSET_DUMP)
     say(f"  restored into {instance.home}; ./weir up goes on from there")
 
 
@@ -137,7 +145,8 @@ def _with_new_ports(values: dict[str, str]) -> dict[str, str]:
     """The same instance on ports that are free here."""
     kafka_port, controller, database, producer, stream, replay = map(str, ports.free_ports(6))
     changed = dict(values)
-    changed.pop(instances.AIRFLOW_PORT, None)  # the next up chooses one
+    for name in (instances.AIRFLOW_PORT, instances.SUPERSET_PORT, instances.SUPERSET_URL):
+        changed.pop(name, None)  # the next up chooses anew
     embedded = values.get(instances.EMBEDDED, "").split(",")
     changed |= {"WIKIWEIR_PRODUCER_PORT": producer, "WIKIWEIR_STREAM_PORT": stream, "WIKIWEIR_REPLAY_PORT": replay}
     if "kafka" in embedded:
@@ -175,7 +184,21 @@ def _restore_database(settings: Settings, admin_dsn: str, dump: Path) -> None:
         ensure_database(admin, settings.postgres_dbname)
     finally:
         admin.close()
-    _pg("pg_restore", admin_dsn, "--exit-on-error", f"--dbname={settings.postgres_dbname}", str(dump))
+    _restore(admin_dsn, settings.postgres_dbname, dump)
+
+
+def _dump(admin_dsn: str, database: str, file: Path) -> None:
+    _pg("pg_dump", admin_dsn, "--format=custom", "--compress=1", f"--file={file}", database)
+
+
+def _restore(admin_dsn: str, database: str, file: Path) -> None:
+    _pg("pg_restore", admin_dsn, "--exit-on-error", f"--dbname={database}", str(file))
+
+
+def _has_database(admin_dsn: str, name: str) -> bool:
+    with closing(psycopg2.connect(admin_dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        return bool(cursor.rowcount)
 
 
 def _pg(program: str, dsn: str, *arguments: str) -> None:
@@ -204,6 +227,6 @@ def _drop_database(settings: Settings) -> None:
     connection = psycopg2.connect(settings.postgres_admin_dsn.get_secret_value())
     connection.autocommit = True
     with connection.cursor() as cursor:
-        for name in (settings.postgres_dbname, airflow.database(settings)):
+        for name in (settings.postgres_dbname, *(each.database(settings) for each in APPLICATIONS)):
             cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
     connection.close()

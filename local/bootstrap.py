@@ -83,16 +83,16 @@ def ensure(root: Path, *, with_developer_tools: bool) -> None:
     say(f"toolchain ready in {time.monotonic() - began:.0f} s{amount} ({root})")
 
 
-def ensure_airflow(root: Path) -> None:
-    """Airflow's environment, up to date; apart from the rest, because not everybody runs it here."""
-    wanted = digest(made_here(root), PROJECT / "requirements" / "airflow.txt")
-    if read_stamp(root).get("airflow") == wanted:
+def ensure_application(root: Path, name: str) -> None:
+    """The environment of `airflow` or `superset`, up to date; apart from the rest: not everybody runs them here."""
+    wanted = digest(made_here(root), PROJECT / "requirements" / f"{name}.txt")
+    if read_stamp(root).get(name) == wanted:
         return
     with locked(root):
-        if read_stamp(root).get("airflow") != wanted:
-            write_stamp(root, {**read_stamp(root), "airflow": None})
-            make_environment(root, "airflow", ["airflow.txt"])
-            write_stamp(root, {**read_stamp(root), "airflow": wanted})
+        if read_stamp(root).get(name) != wanted:
+            write_stamp(root, {**read_stamp(root), name: None})
+            make_environment(root, name, [f"{name}.txt"])
+            write_stamp(root, {**read_stamp(root), name: wanted})
 
 
 # ---- what is there already

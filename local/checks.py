@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from local import toolchain
+from local import bootstrap, chromium, toolchain
 from wikiweir.clock import SystemClock
 from wikiweir.settings import PROJECT
 
@@ -34,6 +34,11 @@ def run(tempo: str | None, arguments: Sequence[str], say: Callable[[str], None])
     if tempo is not None and tempo not in (*TEMPOS, *LONG):
         say(f"weir: expected a tempo out of {', '.join((*TEMPOS, *LONG))}, found {tempo!r}")
         return 2
+    if tempo in (None, "integration"):
+        try:
+            chromium.ensure()
+        except bootstrap.BootstrapError as problem:
+            say(f"weir: {problem}")
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     environment["JAVA_HOME"] = str(toolchain.java().resolve().parent.parent)
     # tests bring their own instances: what this shell says about an instance must not reach them

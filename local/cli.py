@@ -73,7 +73,9 @@ def up(
     history: Annotated[str | None, typer.Option(help="Invented past to play first, e.g. 26h.")] = None,
     rate: Annotated[float | None, typer.Option(help="Replay: events a second (invented: mean of a day).")] = None,
     speed: Annotated[float | None, typer.Option(help="Replay: factor of the true rate.")] = None,
-    without: Annotated[str, typer.Option(help="Parts to leave out: airflow, replay, producer, stream; by comma.")] = "",
+    without: Annotated[
+        str, typer.Option(help="Parts to leave out: airflow, superset, replay, producer, stream; by comma.")
+    ] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for a part to get healthy.")] = 300.0,
 ) -> None:
     """Start everything, wait until it is healthy, and say where things are.
@@ -104,12 +106,12 @@ def up(
         left_out = frozenset(filter(None, without.split(",")))
         instance, settings = stack.up(wish, report, without=left_out, seconds=timeout)
         console.print(f"  up after {report.clock.monotonic() - began:.1f} s\n", markup=False)
-        welcome.show(console, instance, settings, with_airflow="airflow" not in left_out)
+        welcome.show(console, instance, settings, left_out)
 
 
 @app.command()
 def down() -> None:
-    """Stop everything cleanly: Airflow, stream, producer, replay, Kafka, PostgreSQL."""
+    """Stop everything cleanly: Airflow, Superset, stream, producer, replay, Kafka, PostgreSQL."""
     with problems_told():
         from local import stack
 
@@ -224,7 +226,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Yes, delete the data 
 
 @app.command()
 def backup(folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]) -> None:
-    """Copy a stopped instance: database dump, Kafka, lake, checkpoints, secrets, with a checksum of each file."""
+    """Copy a stopped instance: database dumps, Kafka, lake, checkpoints, secrets, with a checksum of each file."""
     with problems_told():
         from local import backup as backups
         from local import instance
@@ -268,6 +270,10 @@ def bench(
 def generate(
     check: Annotated[bool, typer.Option("--check", help="Only say what would change; exit code 1.")] = False,
 ) -> None:
-    """Write the generated files (views, comments, dictionary) anew from what the code declares."""
-    result = subprocess.run([sys.executable, "-m", "sql.generate", *(["--check"] if check else [])], check=False)
-    raise typer.Exit(result.returncode)
+    """Write the generated files (views, comments, dictionary, datasets) anew from what the code declares."""
+    asked = ["--check"] if check else []
+    codes = [
+        subprocess.run([sys.executable, "-m", module, *asked], check=False).returncode
+        for module in ("sql.generate", "dashboards.datasets")
+    ]
+    raise typer.Exit(next((code for code in codes if code), 0))

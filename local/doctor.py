@@ -8,9 +8,9 @@ from typing import Literal
 
 import psutil
 
-from local import bootstrap, instance, ports, postgres, spark, stack, toolchain
+from local import bootstrap, chromium, health, instance, ports, postgres, spark, stack, superset, toolchain
 from local.supervision import Supervisor
-from wikiweir.settings import load
+from wikiweir.settings import Settings, load
 
 MEMORY_BYTES = 3 * stack.GIB
 """What the stack takes without Airflow and Superset."""
@@ -28,7 +28,8 @@ class Finding:
 def examine() -> list[Finding]:
     """All findings; nothing is changed."""
     target = instance.current()
-    findings = [_system(), _java(), _memory(), _space(target), *_jars(), _classes(), *_postgres_account(target)]
+    findings = [_system(), _java(), _memory(), _space(target), *_jars(), _classes(), _browser()]
+    findings += _postgres_account()
     if not target.exists:
         return [*findings, Finding("note", "instance", f"none in {target.home} yet; ./weir up makes one")]
     return [*findings, *_instance(target)]
@@ -91,7 +92,13 @@ def _classes() -> Finding:
     return Finding("note", "Spark's classes", "not shared, so its starts are slower; python -m local.share_classes")
 
 
-def _postgres_account(target: instance.Instance) -> list[Finding]:
+def _browser() -> Finding:
+    if found := chromium.find():
+        return Finding("ok", "browser", f"{found}, for the tests of the dashboards")
+    return Finding("note", "browser", f"no Chromium, which {chromium.NEEDED_FOR}; {chromium.BY_HAND}")
+
+
+def _postgres_account() -> list[Finding]:
     if os.geteuid() != 0:
         return []
     return [Finding("note", "account", f"we are root, so PostgreSQL runs as {postgres.ACCOUNT!r} of its own")]
@@ -118,4 +125,17 @@ def _instance(target: instance.Instance) -> list[Finding]:
     host, _, port = settings.kafka_bootstrap.split(",")[0].rpartition(":")
     if not ports.is_open(int(port), host):
         findings.append(Finding("bad", "Kafka", f"nothing listens on {host}:{port}; ./weir logs kafka"))
-    return findings
+    return [*findings, *_superset(target, settings, supervisor)]
+
+
+def _superset(target: instance.Instance, settings: Settings, supervisor: Supervisor) -> list[Finding]:
+    if "superset" not in supervisor.states():
+        return []
+    url = superset.Layout(target).url
+    if not health.answers(f"{url}/health"):
+        return [Finding("bad", "Superset", f"no answer on {url}/health; ./weir logs superset")]
+    if settings.superset_anonymous:
+        return [
+            Finding("note", "Superset", f"whoever reaches {url} reads the dashboards (WIKIWEIR_SUPERSET_ANONYMOUS)")
+        ]
+    return [Finding("ok", "Superset", "answers, and asks for a log-in")]

@@ -24,7 +24,13 @@ AIRFLOW_FERNET_KEY = "WIKIWEIR_LOCAL_AIRFLOW_FERNET_KEY"
 AIRFLOW_SESSION_KEY = "WIKIWEIR_LOCAL_AIRFLOW_SESSION_KEY"
 AIRFLOW_TOKEN_KEY = "WIKIWEIR_LOCAL_AIRFLOW_TOKEN_KEY"  # noqa: S105
 
-FOLDERS = ("kafka", "postgres", "lake", "checkpoints", "replay", "airflow", "logs", "run")
+SUPERSET_PORT = "WIKIWEIR_LOCAL_SUPERSET_PORT"
+SUPERSET_URL = "WIKIWEIR_SUPERSET_URL"
+SUPERSET_PASSWORD = "WIKIWEIR_SUPERSET_PASSWORD"  # noqa: S105
+SUPERSET_DATABASE_PASSWORD = "WIKIWEIR_LOCAL_SUPERSET_DATABASE_PASSWORD"  # noqa: S105
+SUPERSET_SECRET_KEY = "WIKIWEIR_LOCAL_SUPERSET_SECRET_KEY"  # noqa: S105
+
+FOLDERS = ("kafka", "postgres", "lake", "checkpoints", "replay", "airflow", "superset", "logs", "run")
 PASSWORD_ROLES = ("owner", "stream", "batch", "reader")
 EMBEDDED = "WIKIWEIR_LOCAL_EMBEDDED"
 """Which of kafka and postgres we run ourselves."""
@@ -115,8 +121,9 @@ def create(instance: Instance) -> None:
         write_env(instance.secrets_file, {**known, **missing}, mode=0o600)
     if not instance.exists:
         write_env(instance.settings_file, _new_settings(outside), mode=0o644)
-    if AIRFLOW_PORT not in instance.values:
-        instance.update(**{AIRFLOW_PORT: str(ports.free_port())})
+    if without := [name for name in (AIRFLOW_PORT, SUPERSET_PORT) if name not in instance.values]:
+        chosen = map(str, ports.free_ports(len(without)))
+        instance.update(**dict(zip(without, chosen, strict=True)))
     if "postgres" in instance.embedded:
         layout = postgres_layout(instance)
         dsn = layout.admin_dsn(instance.secrets[SUPERUSER_PASSWORD])
@@ -146,6 +153,9 @@ def _new_secrets() -> dict[str, str]:
     made[AIRFLOW_FERNET_KEY] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     made[AIRFLOW_SESSION_KEY] = secrets.token_urlsafe(32)
     made[AIRFLOW_TOKEN_KEY] = secrets.token_urlsafe(64)
+    made[SUPERSET_PASSWORD] = secrets.token_urlsafe(24)
+    made[SUPERSET_DATABASE_PASSWORD] = secrets.token_urlsafe(24)
+    made[SUPERSET_SECRET_KEY] = secrets.token_urlsafe(48)
     return made
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from local import airflow, kafka, postgres, source, spark, toolchain
+from local import airflow, kafka, postgres, source, spark, superset, toolchain
 from local.instance import CONTROLLER_PORT, Instance, postgres_layout
 from wikiweir.settings import PROJECT, Settings
 
@@ -19,11 +19,11 @@ FENCED_EXIT_CODE = 3
 USAGE_EXIT_CODE = 2
 """The replay server does not understand its arguments or cannot read its files."""
 
-START_ORDER = ("postgres", "kafka", "replay", "producer", "stream", *airflow.PROGRAMS)
+START_ORDER = ("postgres", "kafka", "replay", "producer", "stream", *airflow.PROGRAMS, "superset")
 STOP_ORDER = (
     # before the api-server: tasks that end with it report there, and get their next attempt
     ("scheduler",),
-    ("api-server", "dag-processor", "triggerer"),
+    ("api-server", "dag-processor", "triggerer", "superset"),
     ("stream",),
     ("producer",),
     ("replay",),
@@ -92,6 +92,8 @@ def programs(instance: Instance, settings: Settings) -> list[ProgramSpec]:
         )
         for name in airflow.PROGRAMS
     ]
+    command, of_superset = superset.supervised(instance, settings)
+    specs.append(ProgramSpec(name="superset", command=command, environment=of_superset))
     return specs
 
 

@@ -1,13 +1,11 @@
 """The whole stack of one instance: up until it is healthy, down until it is gone.
 
-PostgreSQL and Kafka come up side by side, each with what it must hold (schema, topics); the stream starts as soon as
-there is a schema, the producer as soon as there are topics. The surprising thing: everything here may be done again at
-any time; what runs stays as it is.
+PostgreSQL and Kafka come up side by side, each with what it must hold (schema, topics); stream and Superset start as
+soon as there is a schema, the producer as soon as there are topics. The surprising thing: everything here may be done
+again at any time; what runs stays as it is.
 """
 
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from functools import partial
 
 import psycopg2
 
-from local import airflow, airflow_api, bootstrap, kafka, ports, postgres, source, spark, toolchain
+from local import airflow, airflow_api, bootstrap, health, kafka, ports, postgres, source, spark, superset, toolchain
 from local import instance as instances
 from local.instance import Instance, InstanceError, postgres_layout
 from local.processes import NotReadyError, tail, wait_until
@@ -33,7 +31,7 @@ REFUSED_BELOW_BYTES = 3 * GIB
 WARNED_BELOW_BYTES = 25 * GIB
 """Kafka's two partitions at their size limit, a few days of lake, PostgreSQL."""
 
-OPTIONAL = ("airflow", "replay", "producer", "stream")
+OPTIONAL = ("airflow", "superset", "replay", "producer", "stream")
 """What `--without` may leave out."""
 
 
@@ -95,12 +93,14 @@ def up(
     source.bind(instance, wish, contact=contact, now_ms=report.clock.now_ms())
     settings = load()
     supervisor = Supervisor(instance, report.clock)
-    with_airflow = "airflow" not in without
-    if with_airflow:
-        bootstrap.ensure_airflow(toolchain.root())
+    with_airflow, with_superset = "airflow" not in without, "superset" not in without
+    for application in ("airflow", "superset"):
+        if application not in without:
+            bootstrap.ensure_application(toolchain.root(), application)
     with report.stage("configuration, supervisor"):
         toolchain.java(settings.java_home)
         check_ports(instance, supervisor)
+        superset.announce(instance, is_running=with_superset)
         spark.write_configuration(instance, settings)
         left_out = without | (frozenset() if with_airflow else frozenset(airflow.PROGRAMS))
         specs = [spec for spec in programs(instance, settings) if spec.name not in left_out]
@@ -108,24 +108,30 @@ def up(
     wanted = {spec.name: spec for spec in specs}
     if "replay" in wanted:
         supervisor.start_program("replay")
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
         topics = pool.submit(_kafka_up, instance, settings, supervisor, wanted, report)
         schema = pool.submit(_postgres_up, instance, settings, supervisor, wanted, report)
         schema.result()
-        began_at = database_time(settings)
+        began_at = health.database_time(settings)
         if "stream" in wanted:
             # its JVM takes longer to get ready than Kafka does; a query that comes too early is started again
             supervisor.start_program("stream")
+        if with_superset:
+            dashboards = pool.submit(_superset_up, instance, settings, supervisor, wanted, report, seconds)
         topics.result()
-    if "producer" in wanted:
-        supervisor.start_program("producer")
-        with report.stage("producer healthy"):
-            _wait_healthy(supervisor, wanted["producer"], lambda: is_healthy(settings.producer_port), seconds)
-    if "stream" in wanted:
-        with report.stage("stream's first batch committed"):
-            _wait_healthy(supervisor, wanted["stream"], lambda: has_committed(settings, began_at), seconds)
-    if with_airflow:
-        _airflow_up(instance, settings, supervisor, wanted, report, seconds)
+        if "producer" in wanted:
+            supervisor.start_program("producer")
+            with report.stage("producer healthy"):
+                is_healthy = partial(health.answers, f"http://{ports.LOOPBACK}:{settings.producer_port}/healthz")
+                _wait_healthy(supervisor, wanted["producer"], is_healthy, seconds)
+        if "stream" in wanted:
+            with report.stage("stream's first batch committed"):
+                has_committed = partial(health.has_committed, settings, began_at)
+                _wait_healthy(supervisor, wanted["stream"], has_committed, seconds)
+        if with_airflow:
+            _airflow_up(instance, settings, supervisor, wanted, report, seconds)
+        if with_superset:
+            dashboards.result()
     return instance, settings
 
 
@@ -134,7 +140,8 @@ def check_ports(instance: Instance, supervisor: Supervisor) -> None:
     if supervisor.is_running:
         return
     values = instance.values
-    mine = ["WIKIWEIR_PRODUCER_PORT", "WIKIWEIR_STREAM_PORT", "WIKIWEIR_REPLAY_PORT", instances.AIRFLOW_PORT]
+    mine = ["WIKIWEIR_PRODUCER_PORT", "WIKIWEIR_STREAM_PORT", "WIKIWEIR_REPLAY_PORT"]
+    mine += [instances.AIRFLOW_PORT, instances.SUPERSET_PORT]
     mine += ["WIKIWEIR_POSTGRES_PORT"] if "postgres" in instance.embedded else []
     mine += [instances.CONTROLLER_PORT] if "kafka" in instance.embedded else []
     taken = [name for name in mine if ports.is_open(int(values[name]))]
@@ -201,6 +208,24 @@ def _airflow_up(
             _wait_healthy(supervisor, wanted[name], partial(_reports_in, layout, name), seconds)
 
 
+def _superset_up(
+    instance: Instance,
+    settings: Settings,
+    supervisor: Supervisor,
+    wanted: dict[str, ProgramSpec],
+    report: Report,
+    seconds: float,
+) -> None:
+    with report.stage("Superset's database"):
+        superset.prepare(instance, settings)
+    with report.stage("Superset"):
+        supervisor.start_program("superset")
+        is_healthy = partial(health.answers, f"{superset.Layout(instance).url}/health")
+        _wait_healthy(supervisor, wanted["superset"], is_healthy, seconds)
+    with report.stage("dashboards"):
+        superset.bring_dashboards()
+
+
 def _reports_in(layout: airflow.Layout, name: str) -> bool:
     return name not in airflow_api.unhealthy(layout)
 
@@ -227,44 +252,6 @@ def _wait_healthy(supervisor: Supervisor, spec: ProgramSpec, is_ready: Callable[
     if problem:
         log = supervisor.instance.logs / f"{spec.name}.log"
         raise NotReadyError(f"{spec.name} {problem}; the rest keeps running. The end of {log}:\n{tail(log, 25)}")
-
-
-def is_healthy(port: int) -> bool:
-    """Whether `/healthz` on this port says yes."""
-    try:
-        with urllib.request.urlopen(f"http://{ports.LOOPBACK}:{port}/healthz", timeout=2) as answer:
-            return int(answer.status) == 200
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def database_time(settings: Settings) -> object:
-    """What time PostgreSQL has: commits are compared with its own clock."""
-    connection = psycopg2.connect(settings.postgres_dsn("reader"))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT clock_timestamp()")
-            return (cursor.fetchone() or (None,))[0]
-    finally:
-        connection.close()
-
-
-def has_committed(settings: Settings, since: object) -> bool:
-    """Whether the lake query runs, and the speed query has committed a batch since then or has nothing to commit."""
-    connection = psycopg2.connect(settings.postgres_dsn("reader"), connect_timeout=3)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT EXISTS (SELECT FROM ops.stream_progress"
-                "               WHERE query = 'lake' AND updated_at >= %(since)s AND state = 'running')"
-                " AND (EXISTS (SELECT FROM ops.stream_batches WHERE committed_at >= %(since)s)"
-                "      OR EXISTS (SELECT FROM ops.stream_progress"
-                "                 WHERE query = 'speed' AND updated_at >= %(since)s AND lag = 0))",
-                {"since": since},
-            )
-            return bool((cursor.fetchone() or (False,))[0])
-    finally:
-        connection.close()
 
 
 def down(report: Report) -> None:

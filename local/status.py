@@ -17,7 +17,7 @@ from kafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg2.extras import RealDictCursor
 
-from local import airflow, airflow_api, kafka, ports, source
+from local import airflow, airflow_api, health, kafka, ports, source, superset
 from local.instance import Instance
 from local.programs import START_ORDER
 from local.supervision import Supervisor
@@ -92,12 +92,13 @@ def collect(instance: Instance, settings: Settings, clock: Clock | None = None) 
         "producer": _producer_figure(before, after, elapsed),
         "stream": _stream_figure(database),
         **(airflow_api.figures(airflow.Layout(instance)) if "api-server" in states else {}),
+        **({"superset": _superset_figure(instance, settings)} if "superset" in states else {}),
     }
     components = []
     for name in START_ORDER:
         info = states.get(name)
         external = name in {"postgres", "kafka"} and name not in instance.embedded
-        if info is None and not external and (states or name == "replay" or name in airflow.PROGRAMS):
+        if info is None and not external and (states or name in {"replay", "superset", *airflow.PROGRAMS}):
             continue
         pid = int(info["pid"]) or None if info else None
         state = info["statename"].lower() if info else "external" if external else "stopped"
@@ -191,6 +192,13 @@ def _producer_figure(before: dict[str, float], after: dict[str, float], seconds:
     if lag is not None:
         parts.append(f"{lag:,.1f} s behind the source")
     return ", ".join(parts)
+
+
+def _superset_figure(instance: Instance, settings: Settings) -> str:
+    url = superset.Layout(instance).url
+    if not health.answers(f"{url}/health"):
+        return f"no answer on {url}/health"
+    return f"{url}, log-in {settings.superset_user}{', open to read' if settings.superset_anonymous else ''}"
 
 
 def metrics(port: int) -> dict[str, float]:

@@ -4,8 +4,8 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
-from local import airflow, ports, source
-from local.instance import AIRFLOW_PASSWORD, Instance
+from local import airflow, ports, source, superset
+from local.instance import AIRFLOW_PASSWORD, SUPERSET_PASSWORD, Instance
 from wikiweir.settings import Settings
 
 FIRST_NUMBERS = """
@@ -19,9 +19,15 @@ LIMIT 5
 TOTALS = "SELECT sum(events)::bigint, sum(edits)::bigint, count(DISTINCT wiki), max(window_start) FROM serving.activity"
 
 
-def show(console: Console, instance: Instance, settings: Settings, *, with_airflow: bool) -> None:
+def show(console: Console, instance: Instance, settings: Settings, left_out: frozenset[str]) -> None:
     """Print it. No secret is printed, only where they are."""
-    lines = [
+    lines = []
+    if "superset" not in left_out:
+        lines.append(("dashboards", superset.Layout(instance).url))
+        lines.append(
+            ("  log-in", f"{settings.superset_user}; password: {SUPERSET_PASSWORD} in {instance.secrets_file}")
+        )
+    lines += [
         ("source", source.describe(settings.source_id)),
         ("PostgreSQL", f"{settings.postgres_host}:{settings.postgres_port}, database {settings.postgres_dbname}"),
         ("  look at it", './weir psql   or   ./weir psql -c "SELECT * FROM serving.recent_changes LIMIT 5"'),
@@ -31,7 +37,7 @@ def show(console: Console, instance: Instance, settings: Settings, *, with_airfl
         ("producer", f"http://{ports.LOOPBACK}:{settings.producer_port}/healthz and /metrics"),
         ("stream", f"http://{ports.LOOPBACK}:{settings.stream_port}/healthz and /metrics"),
     ]
-    if with_airflow:
+    if "airflow" not in left_out:
         lines.append(("Airflow", airflow.Layout(instance).url))
         lines.append(("  log-in", f"{airflow.USER}; password: {AIRFLOW_PASSWORD} in {instance.secrets_file}"))
     if source.needs_replay(settings.source_id):

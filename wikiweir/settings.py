@@ -123,6 +123,16 @@ class Settings(BaseSettings):
     stream_port: int = 9102
     replay_port: int = 8090
 
+    # Superset
+    superset_url: str | None = None
+    """Where the dashboards are brought to; none: to no Superset. The embedded stack sets its own."""
+    superset_user: str = "admin"
+    superset_password: SecretStr = SecretStr("")
+    superset_anonymous: bool = False
+    """Whether the dashboards can be read without a log-in."""
+    redis_url: SecretStr | None = None
+    """A Redis for Superset's caches; none: files in the state folder."""
+
     keep: Lifetimes = Field(default_factory=Lifetimes)
 
     def postgres_dsn(self, role: str) -> str:

@@ -44,7 +44,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
             made.environment["WIKIWEIR_KEEP_SEEN"] = f"PT{age:.0f}S"
             url = urlsplit(settings_of(made, stack.enter_context(pytest.MonkeyPatch.context())).source_url)
             port = source_of(stack, folder, rate, hours, url.port or 0)
-            shown = made("up", "--without", "airflow")  # its maintenance would expire what is to be compared
+            shown = made("up", "--without", "airflow,superset")  # its maintenance would expire what is to be compared
         else:
             port = source_of(stack, folder, rate, hours)
             inject(port, [line for case in odd_events("acceptance", datetime.now(UTC)) for line in case.lines])

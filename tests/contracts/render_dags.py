@@ -1,4 +1,4 @@
-"""Run by Airflow's own Python: every DAG as JSON into a file, with the command line that each Spark task comes to."""
+"""Run by Airflow's own Python: every DAG as JSON into a file, with the command line that each task comes to."""
 
 import importlib
 import json
@@ -13,6 +13,7 @@ HOUR = "2026-11-23T09"
 os.environ |= {
     "WIKIWEIR_SPARK_SUBMIT": "/jobs-env/bin/spark-submit",
     "WIKIWEIR_SPARK_PROPERTIES": "/state/spark-defaults.conf",
+    "WIKIWEIR_PYTHON": "/jobs-env/bin/python",
     "AIRFLOW_CONN_WIKIWEIR_SPARK": json.dumps({"conn_type": "spark", "host": "local[2]"}),
 }
 
@@ -35,6 +36,9 @@ def told(task: Any) -> dict[str, Any]:
         task.render_template_fields({"ti": pulled, "run_id": "scheduled__2026-11-23T10", "params": params})
         command = task._get_hook()._build_spark_submit_command(task.application)
         shown["command"] = [part.replace(str(PROJECT), "/project") for part in command]
+    if hasattr(task, "module"):
+        task.render_template_fields({"run_id": "asset_triggered__2026-11-23T10"})
+        shown["module_command"] = task.command
     return shown
 
 
@@ -44,6 +48,9 @@ def main(out: Path) -> None:
         dag = getattr(importlib.import_module(f"dags.{file.stem}"), file.stem)()
         found[dag.dag_id] = {
             "schedule": getattr(dag.timetable, "expression", None),
+            "follows": sorted(
+                asset.name for asset in getattr(getattr(dag.timetable, "asset_condition", None), "objects", ())
+            ),
             "has_data_interval": "Interval" in type(dag.timetable).__name__,
             "catches_up": dag.catchup,
             "tags": sorted(dag.tags),

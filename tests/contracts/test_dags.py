@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from local import airflow, bootstrap, toolchain
+from local import bootstrap, toolchain
+from local.applications import AIRFLOW
 from wikiweir.settings import PROJECT
 
 FIXTURE = PROJECT / "tests" / "fixtures" / "dags.json"
@@ -20,11 +21,11 @@ FIXTURE = PROJECT / "tests" / "fixtures" / "dags.json"
 
 @pytest.fixture(scope="module")
 def dags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    bootstrap.ensure_airflow(toolchain.root())
+    bootstrap.ensure_application(toolchain.root(), "airflow")
     folder = tmp_path_factory.mktemp("airflow")
     out = folder / "dags.json"
     done = subprocess.run(
-        [str(airflow.binary("python")), str(Path(__file__).with_name("render_dags.py")), str(out)],
+        [str(AIRFLOW.binary("python")), str(Path(__file__).with_name("render_dags.py")), str(out)],
         env={**os.environ, "AIRFLOW_HOME": str(folder), "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,

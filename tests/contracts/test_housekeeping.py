@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from local import airflow, bootstrap, toolchain
+from local import bootstrap, toolchain
+from local.applications import AIRFLOW
 from wikiweir.settings import PROJECT
 
 IN_A_TASK = """\
@@ -34,7 +35,7 @@ class Home:
         """Airflow's Python."""
         here = {"AIRFLOW_HOME": str(self.folder), "PYTHONPATH": str(PROJECT)}
         done = subprocess.run(
-            [str(airflow.binary("python")), *arguments],
+            [str(AIRFLOW.binary("python")), *arguments],
             env={**os.environ, **here},
             capture_output=True,
             text=True,
@@ -53,7 +54,7 @@ class Home:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    bootstrap.ensure_airflow(toolchain.root())
+    bootstrap.ensure_application(toolchain.root(), "airflow")
     return Home(tmp_path_factory.mktemp("airflow"))
 
 

@@ -74,7 +74,7 @@ def test_without_an_instance_the_message_says_what_makes_one(tmp_path: Path, arg
         (("restore", "nowhere"), "is no backup"),
         (("up", "--live", "--seed", "3"), "different sources"),
         (("up", "--live"), "WIKIWEIR_CONTACT"),
-        (("up", "--without", "kafka"), "--without takes airflow, replay, producer, stream"),
+        (("up", "--without", "kafka"), "--without takes airflow, superset, replay, producer, stream"),
         (("up", "some.ndjson"), "files follow --recording"),
     ],
 )

@@ -137,10 +137,10 @@ class AirflowRig:
 
 
 @contextmanager
-def running(home: Path, *words: str) -> Iterator[AirflowRig]:
+def running(home: Path, *words: str, without: str = "superset") -> Iterator[AirflowRig]:
     """`./weir up` with these words, and `down` afterwards."""
     weir = Weir(home)
-    shown = weir("up", *words)
+    shown = weir("up", "--without", without, *words)
     try:
         assert shown.returncode == 0, shown.stdout + shown.stderr
         with pytest.MonkeyPatch.context() as environment:

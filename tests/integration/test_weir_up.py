@@ -24,6 +24,7 @@ from wikiweir.settings import PROJECT, Settings
 
 CLOCK = SystemClock()
 PARTS = set(START_ORDER)
+LEFT_OUT = {*PROGRAMS, "superset"}
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +123,10 @@ def test_a_second_up_changes_nothing(weir: Weir) -> None:
 def test_a_second_instance_runs_beside_the_first(weir: Weir, tmp_path: Path) -> None:
     before = {name: part["pid"] for name, part in weir.status().items()}
     second = Weir(tmp_path / "second")
-    shown = second("up", "--rate", "50", "--seed", "2", "--without", "airflow")
+    shown = second("up", "--rate", "50", "--seed", "2", "--without", "airflow,superset")
     try:
         assert shown.returncode == 0, shown.stdout + shown.stderr
-        parts = {name: part["state"] for name, part in second.status().items() if name not in PROGRAMS}
+        parts = {name: part["state"] for name, part in second.status().items() if name not in LEFT_OUT}
         assert set(parts.values()) == {"running"}
     finally:
         second("down")
@@ -145,7 +146,7 @@ def test_a_running_instance_is_not_copied(weir: Weir, tmp_path: Path) -> None:
     assert not (tmp_path / "copy").exists()
 
 
-@pytest.mark.parametrize("part", ["producer", "kafka", "postgres", "replay", "scheduler"])
+@pytest.mark.parametrize("part", ["producer", "kafka", "postgres", "replay", "scheduler", "superset"])
 def test_a_killed_part_comes_back(weir: Weir, part: str) -> None:
     killed: list[int] = []
 
@@ -175,13 +176,17 @@ def test_down_backup_restore_and_the_copy_goes_on(weir: Weir, settings: Settings
     restored = Weir(tmp_path / "restored")
     assert restored("restore", str(tmp_path / "copy")).returncode == 0
     assert Instance(restored.home).values["WIKIWEIR_SOURCE_ID"] == settings.source_id
-    shown = restored("up", "--without", "airflow")
+    shown = restored("up", "--without", "airflow,superset")
     try:
         assert shown.returncode == 0, shown.stdout + shown.stderr
         found = restored("psql", "-t", "-c", "SELECT count(*) FROM ops.incidents")
         assert found.stdout.strip() == "0", "ledger, checkpoint and Kafka belong to one moment"
         found = restored("psql", "-t", "-c", "SELECT count(DISTINCT checkpoint_id) FROM ops.stream_batches")
         assert found.stdout.strip() == "1", "the copy goes on with the checkpoint it had"
+        found = restored(
+            "psql", "--role", "admin", "-d", "wikiweir_superset", "-t", "-c", "SELECT username FROM ab_user"
+        )
+        assert found.stdout.strip() == "admin", "what people made in Superset is there again"
     finally:
         restored("down")
     assert restored("reset", "--yes").returncode == 0

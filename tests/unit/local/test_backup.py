@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from local import backup
+from local import instance as instances
 from local.instance import EMBEDDED, InstanceError
 
 
@@ -47,12 +48,15 @@ def test_a_restored_instance_has_ports_of_its_own() -> None:
         "WIKIWEIR_KAFKA_BOOTSTRAP": "127.0.0.1:3",
         "WIKIWEIR_SOURCE_URL": "http://127.0.0.1:2",
         "WIKIWEIR_SOURCE_ID": "synthetic:1",
+        instances.SUPERSET_PORT: "4",
+        instances.SUPERSET_URL: "http://127.0.0.1:4",
     }
     new = backup._with_new_ports(old)
     assert new["WIKIWEIR_SOURCE_ID"] == "synthetic:1"
     assert new["WIKIWEIR_POSTGRES_PORT"] != "1"
     assert new["WIKIWEIR_KAFKA_BOOTSTRAP"] != "127.0.0.1:3"
     assert new["WIKIWEIR_SOURCE_URL"] == f"http://127.0.0.1:{new['WIKIWEIR_REPLAY_PORT']}"
+    assert not {instances.SUPERSET_PORT, instances.SUPERSET_URL} & new.keys(), "the next up chooses"
 
 
 def test_programs_that_run_elsewhere_keep_their_address() -> None:

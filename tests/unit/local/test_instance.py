@@ -23,7 +23,7 @@ def test_secrets_are_in_a_file_of_mode_0600_and_all_different(instance: Instance
     assert stat.S_IMODE(instance.secrets_file.stat().st_mode) == 0o600
     secrets = instance.secrets
     generated = [value for name, value in secrets.items() if name.endswith(("PASSWORD", "SECRET", "KEY"))]
-    assert len(generated) == len(set(generated)) == 11
+    assert len(generated) == len(set(generated)) == 14
     assert all(len(value) >= 32 for value in generated)
     assert not set(secrets) & set(instance.values), "a secret must not stand in instance.env"
 

@@ -4,12 +4,17 @@ import configparser
 import itertools
 import json
 import re
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from local import airflow, kafka, postgres, programs, source, spark, supervision
+from local import airflow, kafka, postgres, programs, source, spark, superset, supervision
 from local import instance as instances
+from local.applications import APPLICATIONS
 from local.instance import Instance
 from local.programs import ProgramSpec
 from local.source import Wish
@@ -150,6 +155,127 @@ def test_the_spark_connection_follows_the_setting(instance: Instance) -> None:
 def test_airflow_serves_no_logs_of_its_own() -> None:
     assert "--skip-serve-logs" in airflow.command("scheduler")
     assert "--skip-serve-logs" in airflow.command("triggerer")
+
+
+def test_tasks_are_told_the_jobs_environment(instance: Instance) -> None:
+    told = airflow.environment(instance, load())
+    assert Path(told["WIKIWEIR_PYTHON"]).name.startswith("python")
+    assert Path(told["WIKIWEIR_SPARK_SUBMIT"]).parent == Path(told["WIKIWEIR_PYTHON"]).parent
+
+
+def test_each_application_has_a_database_and_a_role_of_its_own(instance: Instance) -> None:
+    settings = load()
+    found = {each.database_uri(instance, settings) for each in APPLICATIONS}
+    assert [uri.partition("//")[2].partition(":")[0] for uri in sorted(found)] == [
+        "wikiweir_airflow",
+        "wikiweir_superset",
+    ]
+    assert {uri.rpartition("/")[2] for uri in found} == {"wikiweir_airflow", "wikiweir_superset"}
+    assert len({each.database_password for each in APPLICATIONS}) == 2
+
+
+def test_superset_listens_on_loopback_in_one_process(instance: Instance) -> None:
+    layout = superset.Layout(instance)
+    command = superset.server(layout)
+    assert command[command.index("--bind") + 1] == f"127.0.0.1:{layout.port}"
+    assert command[command.index("--workers") + 1] == "1"
+    assert "--no-control-socket" in command
+    superset.announce(instance, is_running=True)
+    assert load().superset_url == layout.url
+
+
+def test_superset_that_is_left_out_is_nobody_to_sync_with(instance: Instance) -> None:
+    superset.announce(instance, is_running=True)
+    superset.announce(instance, is_running=False)
+    assert load().superset_url is None
+
+
+def test_superset_is_told_its_own_secrets_and_no_others(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load()
+    monkeypatch.setenv("WIKIWEIR_POSTGRES_ADMIN_DSN", "postgresql://boss:very-secret@127.0.0.1/postgres")
+    monkeypatch.setenv("SUPERSET__SQLALCHEMY_DATABASE_URI", "postgresql://somewhere.else/")
+    told = superset.environment(instance, settings)
+    assert "SUPERSET__SQLALCHEMY_DATABASE_URI" not in told
+    assert told["WIKIWEIR_SUPERSET_SECRET_KEY"] == instance.secrets[instances.SUPERSET_SECRET_KEY]
+    own = {instances.SUPERSET_SECRET_KEY, instances.SUPERSET_DATABASE_PASSWORD}
+    everything = "\n".join(told.values())
+    assert "very-secret" not in everything
+    assert {name for name, secret in instance.secrets.items() if secret in everything} == own
+
+
+def test_superset_is_started_anew_when_what_it_is_told_has_changed(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = load()
+    assert superset.supervised(instance, closed) == superset.supervised(instance, closed)
+    opened = closed.model_copy(update={"superset_anonymous": True})
+    assert superset.supervised(instance, opened) != superset.supervised(instance, closed)
+    assert superset.fingerprint(instance, opened) != superset.fingerprint(instance, closed)
+    elsewhere = closed.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+    assert superset.fingerprint(instance, elsewhere) != superset.fingerprint(instance, closed)
+    before = superset.fingerprint(instance, closed)
+    monkeypatch.setattr(superset, "CONFIGURATION", superset.CONFIGURATION.with_name("__init__.py"))
+    assert superset.fingerprint(instance, closed) != before
+
+
+def read_configuration(instance: Instance, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]:
+    """What Superset makes of it, in an interpreter that has nothing but the standard library of it."""
+    for name, value in superset.configuration(instance, load().model_copy(update=changes)).items():
+        monkeypatch.setenv(name, value)
+    return runpy.run_path(str(superset.CONFIGURATION))
+
+
+def test_supersets_pages_load_from_itself_alone(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = read_configuration(instance, monkeypatch)
+    assert conf["TALISMAN_ENABLED"]
+    assert conf["TALISMAN_CONFIG"]["frame_options"] == "SAMEORIGIN"
+    policy = conf["TALISMAN_CONFIG"]["content_security_policy"]
+    assert set(itertools.chain(*policy.values())) == {
+        "'self'",
+        "'none'",
+        "'strict-dynamic'",
+        "'unsafe-inline'",
+        "data:",
+        "blob:",
+    }
+    assert policy["script-src"] == ["'self'", "'strict-dynamic'"]
+    assert not conf["ENABLE_CORS"]
+    assert not conf["TOKENS"]["fontUrls"]
+    assert not re.search("https?://(?!www.w3.org/)", superset.CONFIGURATION.read_text(encoding="utf-8"))
+
+
+def test_superset_opens_to_everybody_only_when_asked(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_configuration(instance, monkeypatch)["PUBLIC_ROLE_LIKE"] is None
+    assert read_configuration(instance, monkeypatch, superset_anonymous=True)["PUBLIC_ROLE_LIKE"] == "Public"
+
+
+def test_supersets_answers_are_kept_in_files_or_in_redis(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = read_configuration(instance, monkeypatch)["DATA_CACHE_CONFIG"]
+    assert files["CACHE_TYPE"] == "FileSystemCache"
+    assert Path(files["CACHE_DIR"]).is_relative_to(instance.home / "superset")
+    assert 0 < files["CACHE_DEFAULT_TIMEOUT"] < 10, "each refresh brings new numbers"
+    redis = SecretStr("redis://:word@127.0.0.1:6379/0")
+    elsewhere = read_configuration(instance, monkeypatch, redis_url=redis)["DATA_CACHE_CONFIG"]
+    assert elsewhere["CACHE_TYPE"] == "RedisCache"
+    assert elsewhere["CACHE_REDIS_URL"] == redis.get_secret_value()
+
+
+def test_supersets_log_of_looks_is_off(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    logger = SimpleNamespace(log=written.append, log_with_context=written.append)
+    told = SimpleNamespace(config={"EVENT_LOGGER": logger})
+    read_configuration(instance, monkeypatch)["FLASK_APP_MUTATOR"](told)
+    logger.log_with_context("a tile")
+    logger.log("a tile")
+    assert not written
+
+
+def test_supersets_keys_are_this_instances_own(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = read_configuration(instance, monkeypatch)
+    assert conf["SECRET_KEY"] == instance.secrets[instances.SUPERSET_SECRET_KEY]
+    keys = {conf[name] for name in ("SECRET_KEY", "GUEST_TOKEN_JWT_SECRET", "GLOBAL_ASYNC_QUERIES_JWT_SECRET")}
+    assert all(len(key) >= 32 for key in keys)
+    assert conf["SESSION_COOKIE_NAME"] not in {"session", "wikiweir"}, "a browser keeps cookies by host, not by port"
 
 
 def test_a_program_needs_no_more_than_name_and_command(instance: Instance) -> None:
