@@ -1,0 +1,120 @@
+"""Ten people who look at Pulse, and what that costs: how long they wait, and how long the speed layer's writer does.
+
+Each viewer is a browser: all tiles at once over six connections, again every ten seconds, the ten of them spread over
+those seconds. The surprising thing: the writer runs in a process of its own, so that waiting for the viewers' Python
+is not taken for waiting for PostgreSQL.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+from bench.dashboard_tiles import CLOCK, Tile, Viewer, viewer
+from local.processes import Program
+from wikiweir.settings import PROJECT, Settings
+
+VIEWERS = 10
+EVERY_SECONDS = 10.0
+CONNECTIONS = 6
+"""Of a browser to one server."""
+CATCH_UP_SECONDS = 900.0
+
+
+@dataclass
+class Browser:
+    """One viewer's tab."""
+
+    sessions: list[Viewer]
+    tiles: Sequence[Tile]
+    seconds: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def look(self, delay: float, is_over: Event) -> None:
+        """Refresh, until it is over."""
+        is_over.wait(delay)
+        with ThreadPoolExecutor(len(self.sessions)) as pool:
+            while not is_over.is_set():
+                began = CLOCK.monotonic()
+                list(pool.map(self._ask, enumerate(self.tiles)))
+                is_over.wait(max(0.0, EVERY_SECONDS - (CLOCK.monotonic() - began)))
+
+    def _ask(self, numbered: tuple[int, Tile]) -> None:
+        number, tile = numbered
+        try:
+            self.seconds.append(self.sessions[number % len(self.sessions)].answer(tile)[0])
+        except Exception as failure:
+            self.failures.append(f"{tile.name}: {failure}")
+
+
+def look_on(settings: Settings, tiles: Sequence[Tile], seconds: float, viewers: int = VIEWERS) -> list[float]:
+    """Seconds of every answer that the viewers waited for."""
+    is_over = Event()
+    with ExitStack() as stack:
+        first = stack.enter_context(viewer(settings))  # one log-in: Superset lets nobody log in ten times at once
+        browsers = [
+            Browser([stack.enter_context(first.another_connection()) for _ in range(CONNECTIONS)], tiles)
+            for _ in range(viewers)
+        ]
+        threads = [
+            Thread(target=browser.look, args=(number * EVERY_SECONDS / viewers, is_over))
+            for number, browser in enumerate(browsers)
+        ]
+        for thread in threads:
+            thread.start()
+        CLOCK.sleep(seconds)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    if failures := [failure for browser in browsers for failure in browser.failures]:
+        raise RuntimeError(f"{len(failures)} answers of viewers failed, e.g. {failures[0]}")
+    return [one for browser in browsers for one in browser.seconds]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Of the speed layer's writer. `began`: seconds of the machine's clock; `behind`: its rows, when it began."""
+
+    began: float
+    seconds: float
+    events: int
+    behind: float
+
+
+class Writing:
+    """The writer in a process of its own, a batch a second. A context manager."""
+
+    def __init__(self, home: Path, folder: Path, scale: float) -> None:
+        self._log = folder / "batches"
+        command = [sys.executable, "-m", "bench.dashboard_writer", "--scale", str(scale), "--batches", str(self._log)]
+        env = {"PYTHONPATH": str(PROJECT), "WIKIWEIR_HOME": str(home)}
+        self._program = Program(command, folder / "writer.log", env=env)
+
+    def __enter__(self) -> "Writing":
+        self._program.start(self._has_caught_up, CATCH_UP_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.stop()
+
+    def _has_caught_up(self) -> bool:
+        """Only then is a batch what a second has brought."""
+        return bool(batches := self.batches()) and batches[-1].behind < 3
+
+    def batches(self) -> list[Batch]:
+        """Those that are done; a line that is being written is left for later."""
+        if not self._log.exists():
+            return []
+        lines = self._log.read_text(encoding="ascii").splitlines(keepends=True)
+        return [Batch(*json.loads(line)) for line in lines if line.endswith("\n")]
+
+    def seconds(self, first: float, end: float) -> list[float]:
+        """Of the batches begun in a span of the machine's clock."""
+        found = [batch.seconds for batch in self.batches() if first <= batch.began < end]
+        if not found:
+            raise RuntimeError(f"expected batches of the speed layer's writer within {end - first:.0f} s, found none")
+        return found
