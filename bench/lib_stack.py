@@ -79,7 +79,12 @@ def replaying(folder: Path, rate: float, seed: int, history: str | None) -> Iter
 
 @contextmanager
 def running(
-    folder: Path, rate: float, *, seed: int = 1, history: str | None = None, without: Sequence[str] = ("airflow",)
+    folder: Path,
+    rate: float,
+    *,
+    seed: int = 1,
+    history: str | None = None,
+    without: Sequence[str] = ("airflow", "superset"),
 ) -> Iterator[Stack]:
     """The whole stack in `folder`, fed at `rate` events a second (from `history` ago on), stopped afterwards."""
     before = os.environ.get("WIKIWEIR_HOME")
