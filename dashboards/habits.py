@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.operators import listed
-from dashboards.stories import Chart, Dataset, identity, read_yaml
+from dashboards.reading import read_yaml
+from dashboards.stories import Chart, Dataset, identity
 
 SCHEME = "wikiweir"
 HABITS: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
