@@ -60,19 +60,30 @@ def form_of(story: Story, name: str, chart: Chart, stories: Stories, number_of: 
     }
 
 
+def answer_of(
+    superset: Superset,
+    story: Story,
+    name: str,
+    stories: Stories,
+    number_of: Mapping[str, int],
+    extra: Mapping[str, Any] | None = None,
+) -> Answer:
+    """A chart's answer; `extra`: what the dashboard's filters add to its questions, by default their defaults."""
+    if identity("chart", f"{story.name}/{name}") not in number_of:
+        return Answer(0, 0.0, "is not in Superset: run dashboards.sync")
+    form = form_of(story, name, story.charts[name], stories, number_of)
+    if extra is not None:
+        form["extra_form_data"] = extra
+    context = query_context.build(form, int(form["datasource"].split("__")[0]))
+    return superset.ask_legacy(form) if context is None else superset.ask(context)
+
+
 def asked(superset: Superset, stories: Stories) -> Iterator[Checked]:
     """Every chart's answer, one after the other."""
     number_of = numbers(superset)
     for story in stories.stories:
         for name, chart in story.placed():
-            missing = identity("chart", f"{story.name}/{name}") not in number_of
-            if missing:
-                yield Checked(story.name, name, chart.title, Answer(0, 0.0, "is not in Superset: run dashboards.sync"))
-                continue
-            form = form_of(story, name, chart, stories, number_of)
-            context = query_context.build(form, int(form["datasource"].split("__")[0]))
-            answer = superset.ask_legacy(form) if context is None else superset.ask(context)
-            yield Checked(story.name, name, chart.title, answer)
+            yield Checked(story.name, name, chart.title, answer_of(superset, story, name, stories, number_of))
 
 
 def written(batch: connection, run_id: str, one: Checked) -> None:

@@ -42,6 +42,8 @@ class Answer:
     rows: int
     seconds: float
     error: str | None
+    data: tuple[list[dict[str, Any]], ...] = ()
+    """Rows of each of its questions, as a browser gets them."""
 
 
 def _message(response: requests.Response) -> str:
@@ -122,7 +124,8 @@ class Superset:
             return answer
         results = answer.json()["result"]
         error = next((each["error"] for each in results if each.get("error")), None)
-        return Answer(results[0].get("rowcount") or 0, answer.elapsed.total_seconds(), error)
+        data = tuple(each.get("data") or [] for each in results)
+        return Answer(results[0].get("rowcount") or 0, answer.elapsed.total_seconds(), error, data)
 
     def ask_legacy(self, form: dict[str, Any]) -> Answer:
         """The data of a chart whose viz type has no query context."""
@@ -130,8 +133,8 @@ class Superset:
         if isinstance(answer, Answer):
             return answer
         told = answer.json()
-        rows = told.get("rowcount") or len(told.get("data") or [])
-        return Answer(rows, answer.elapsed.total_seconds(), told.get("error"))
+        data = told.get("data") or []
+        return Answer(told.get("rowcount") or len(data), answer.elapsed.total_seconds(), told.get("error"), (data,))
 
     def _asked(self, path: str, **more: Any) -> requests.Response | Answer:
         """What came back, or an answer that says why nothing did."""

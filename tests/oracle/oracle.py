@@ -84,6 +84,7 @@ class Oracle:
         self.rules, self.secret, self.mask, self.before, self.tables = rules, secret, mask, before, tables
         self.outcomes: Counter[tuple[str, str, str]] = Counter()  # event hour, outcome, reason
         self.recent: list[list[Any]] = []
+        self.homes: dict[str, list[str]] = {}  # wiki: project and language, by the server of its first edit
         self.seen: set[tuple[str, int]] = set()
         of_key_hours = ("key_hour_first", "key_hour_end", "key_hour_absurd")
         self.key_hours = [int(rules["time"][name].timestamp()) * SECOND for name in of_key_hours]
@@ -92,6 +93,15 @@ class Oracle:
         labels, sites = (server_name or "").split("."), self.rules["sites"]
         is_language = len(labels) > 2 and labels[-1] == "org" and labels[-2] in sites["language_projects"]
         return labels[0] if is_language and labels[0] not in sites["no_language"] else "none"
+
+    def project(self, server_name: str | None) -> str:
+        labels, sites = (server_name or "").split("."), self.rules["sites"]
+        if len(labels) > 2 and labels[-1] == "org":
+            if labels[-2] == "wikimedia":
+                return labels[0]
+            if labels[-2] in sites["language_projects"] + sites["single_projects"]:
+                return labels[-2]
+        return str(self.rules["missing"]["project"])
 
     def bucket(self, size: int | None) -> str:
         if size is None:
@@ -178,7 +188,10 @@ class Oracle:
         new, old = (self.length(event, age) for age in ("new", "old"))
         size = new - (old or 0) if is_edit and new is not None else None
         prefixes = self.rules["reverts"]["prefixes"]
-        wording = prefixes.get(self.language(take(event, "server_name", kind=str)), prefixes["none"])
+        server = take(event, "server_name", kind=str)
+        if is_edit:
+            self.homes.setdefault(row["wiki"], [self.project(server), self.language(server)])
+        wording = prefixes.get(self.language(server), prefixes["none"])
         row["is_revert"] = is_edit and (take(event, "comment", kind=str) or "").startswith(tuple(wording))
         row["is_unpatrolled"] = is_edit and take(event, "patrolled", kind=bool) is False
         row |= {"event_time": show(time), "size_bucket": self.bucket(size)}
@@ -200,9 +213,11 @@ class Oracle:
         self.seen.clear()  # gigabytes of a long day
         counts = self.tables.write(out)
         outcomes = [[*key, count] for key, count in sorted(self.outcomes.items())]
+        homes = [[wiki, *home] for wiki, home in sorted(self.homes.items())]
         self.recent.sort(key=lambda row: row[:2])
         for name, columns, key_length, rows in (
             ("recent_changes", RECENT, 2, self.recent),
+            ("homes", ["wiki", "project", "language"], 1, homes),
             ("outcomes", ["event_hour", "outcome", "reason", "records"], 3, outcomes),
         ):
             with (out / f"{name}.ndjson").open("w", encoding="utf-8") as file:

@@ -156,6 +156,17 @@ def test_records_may_be_base64_and_unparsable_bytes_are_rejected_not_fatal(tmp_p
     )
 
 
+def test_a_wiki_is_at_home_where_it_is_edited(tmp_path: Path) -> None:
+    servers = {"log": "auth.wikimedia.org", "edit": "de.wikipedia.org"}
+    with (tmp_path / "records").open("w", encoding="utf-8") as sink:
+        for offset, (kind, server) in enumerate(servers.items()):
+            event = {"meta": {"id": f"{offset}"}, "type": kind, "wiki": "dewiki", "server_name": server}
+            record = {"partition": 0, "offset": offset, "kafka_ms": 1772359500000, "value": json.dumps(event)}
+            sink.write(json.dumps(record) + "\n")
+    assert run(tmp_path / "records", tmp_path / "out").returncode == 0
+    assert read(tmp_path / "out" / "homes.ndjson") == [{"wiki": "dewiki", "project": "wikipedia", "language": "de"}]
+
+
 def test_worked_examples_of_the_definitions(tmp_path: Path) -> None:
     rules = tomllib.loads(DEFINITIONS.read_text(encoding="utf-8"))
     oracle = Oracle(rules, SECRET, mask=True, before="9999", tables=Tables(tmp_path))
@@ -169,6 +180,7 @@ def test_worked_examples_of_the_definitions(tmp_path: Path) -> None:
         assert oracle.bucket(example.get("bytes")) == example["bucket"], example
     for example in rules["examples"]["site"]:
         assert oracle.language(example["server_name"]) == example["language"], example
+        assert oracle.project(example["server_name"]) == example["project"], example
     prefixes = rules["reverts"]["prefixes"]
     for example in rules["examples"]["revert"]:
         wording = tuple(prefixes.get(example["language"], prefixes["none"]))
