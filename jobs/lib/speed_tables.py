@@ -111,7 +111,9 @@ class SpeedTables:
         if not self._wikis:
             cursor.execute("SELECT wiki FROM speed.wikis")
             self._wikis = {wiki for (wiki,) in cursor.fetchall()}
-        pairs = facts.group_by(["wiki", "server_name"]).aggregate([]).to_pylist()
+        # by edits: a log entry of a new account names auth.wikimedia.org, whichever wiki it is of
+        edits = facts.filter(pc.greater(facts["edits"], 0))
+        pairs = edits.group_by(["wiki", "server_name"]).aggregate([]).to_pylist()
         new = {pair["wiki"]: pair["server_name"] for pair in pairs if pair["wiki"] not in self._wikis}
         cursor.executemany(speed_sql.INSERT_WIKI, [wiki_row(*pair) for pair in new.items()])
         self._wikis |= set(new)
