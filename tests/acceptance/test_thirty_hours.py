@@ -3,7 +3,8 @@
 The past is caught up while the stream runs and Airflow's schedule closes the hour that was running; hours are built
 again and at once; at last the source is paused and everything is compared. The tests share a stack and run in the order
 of the file. The surprising thing: it takes hours, so it has a tempo of its own and is never part of `./weir test`;
-`--hours 2 --rate 10` shows that it works, and `--state FOLDER` compares once more what an earlier run left behind.
+`--hours 2 --rate 10` shows that it works, and `--state FOLDER` builds and compares once more what an earlier run left
+behind.
 """
 
 import json
@@ -47,7 +48,6 @@ def test_airflow_catches_the_past_up(world: World) -> None:
     )
 
 
-@not_again
 def test_hours_built_again_and_at_once_are_the_same(world: World) -> None:
     # late events reach back five hours, copies two more
     wanted = [hour for hour in world.of_the_past() if hour.end < datetime.now(UTC) - timedelta(hours=7)][:AGAIN]
@@ -63,9 +63,10 @@ def test_hours_built_again_and_at_once_are_the_same(world: World) -> None:
         for run in runs:
             assert run.wait(3600) == 0, run.log[-3000:]
         assert world.digests(wanted) == before
-    assert {hour: world.published()[hour] - versions[hour] for hour in wanted} == {
-        **dict.fromkeys(wanted, 2), wanted[-1]: 3
-    }  # fmt: skip
+    built = {hour: world.published()[hour] - versions[hour] for hour in wanted}
+    # of two at once, the later one leaves what the other has published from a newer bronze than its own
+    assert built.pop(wanted[-1]) in {2, 3}
+    assert set(built.values()) <= {2}
     admin(world.port, "resume", {})
 
 
