@@ -9,8 +9,8 @@ from pathlib import Path
 from local import bootstrap
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PACKAGES = ("chromium", "fonts-dejavu-core")
-"""With a font: a machine without a screen has none."""
+PACKAGES = ("chromium", "fonts-dejavu-core", "fonts-droid-fallback")
+"""With fonts, the second for titles in Chinese, Japanese and Korean: a machine without a screen has none."""
 NEEDED_FOR = "the tests of the dashboards need"
 BY_HAND = f"sudo apt-get install {' '.join(PACKAGES)}"
 

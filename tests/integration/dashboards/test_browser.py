@@ -1,0 +1,197 @@
+"""Dashboards in a running stack: Airflow brings them after a published hour, and a person looks at them with a browser.
+
+The tests share a stack and run in the order of the file. Pictures of what was looked at are kept in `pictures` of the
+state folder, or where `PICTURES` says. The surprising thing: the invented events are joined by titles and
+names of users that try to be scripts, formulas and control characters; a page that ran any of them would be noticed.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+
+from dashboards.client import Superset
+from dashboards.stories import identity, load
+from local import chromium, toolchain
+from local.instance import Instance
+from tests.integration.airflow_rig import AirflowRig
+from tests.integration.dashboards.browser import NARROW, WIDE, Person, person
+from tests.integration.harness import inject
+from tests.integration.parts import wait_for
+from tests.integration.speed_rig import event
+from wikiweir.hours import LENGTH, Hour
+from wikiweir.settings import PROJECT
+
+PICTURES = os.environ.get("PICTURES")
+DAG = "dashboards_rebuild"
+STORIES = [story.name for story in load().stories]
+MAY_BE_EMPTY = {"complaints", "open_incidents", "incidents", "differences", "quality_failures", "rejected_by_reason"}
+"""Tiles of what should not be there."""
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    '=HYPERLINK("http://127.0.0.1/","look")',
+    "\u202etxet emos\u202c",
+    "\U0001d4d0" * 127,
+)
+SHOWN = ("<img src", *HOSTILE[1:])
+"""Where cells hold no links Superset itself takes from a tag what could do harm."""
+TOO_LONG = "\U0001d4d0" * 255
+"""A title that no wiki can have: rejected, with its reason."""
+EDITS_PER_TITLE = 200
+"""So many that they are at the top of everything."""
+SHOWING = {"pulse": ("top_pages", "top_editors"), "patrol": ("large_additions",)}
+"""Tables that they stand in, in one dashboard by Superset's own cells, in the other by cells that may hold links."""
+
+
+@pytest.fixture(scope="module")
+def pictures(rig: AirflowRig) -> Path:
+    folder = Path(PICTURES or rig.weir.home / "pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def visitor(rig: AirflowRig) -> Iterator[Person]:
+    """Somebody who has not logged in."""
+    if chromium.find() is None:
+        pytest.skip(f"no Chromium: {chromium.BY_HAND}")
+    assert rig.settings.superset_url is not None
+    with person(rig.settings.superset_url) as made:
+        yield made
+        assert not made.noticed
+
+
+@pytest.fixture
+def analyst(rig: AirflowRig, visitor: Person) -> Person:
+    visitor.log_in(rig.settings.superset_user, rig.settings.superset_password.get_secret_value())
+    return visitor
+
+
+def superset(rig: AirflowRig) -> Superset:
+    assert rig.settings.superset_url is not None
+    return Superset(rig.settings.superset_url, rig.settings.superset_user,
+                    rig.settings.superset_password.get_secret_value())  # fmt: skip
+
+
+def send_hostile(rig: AirflowRig) -> None:
+    """Users and pages with such names, in the newest minutes."""
+    lines = []
+    for number, title in enumerate([*HOSTILE * EDITS_PER_TITLE, TOO_LONG]):
+        sent = event(8_000_000 + number, type="edit", bot=False, title=title, user=title[:127])
+        sent |= {"wiki": "enwiki", "server_name": "en.wikipedia.org", "namespace": 0}
+        lines.append(json.dumps(sent | {"length": {"old": 0, "new": 500_000 + number}}).encode())
+    inject(int(Instance(rig.weir.home).values["WIKIWEIR_REPLAY_PORT"]), lines)
+
+    def found() -> int:
+        [(edits,)] = rig.query("SELECT sum(edits) FROM serving.page_activity WHERE title = ANY(%s)", list(HOSTILE))
+        return int(edits or 0)
+
+    wait_for(lambda: found() >= len(lines) - 1, 180, lambda: f"{found()} of {len(lines) - 1} edits")
+
+
+def test_a_published_hour_rebuilds_them_and_every_chart_answers(rig: AirflowRig) -> None:
+    rig.wait_published(Hour(Hour.of(datetime.now(UTC)).start - LENGTH))
+
+    def rebuilt() -> bool:
+        runs = rig.client.get(f"dags/{DAG}/dagRuns")["dag_runs"]
+        return any(run["state"] == "success" and run["run_type"] == "asset_triggered" for run in runs)
+
+    wait_for(rebuilt, 600, lambda: str(rig.client.get(f"dags/{DAG}/dagRuns")["dag_runs"]))
+    checks = dict(rig.query("SELECT dashboard || '/' || chart, error FROM ops.dashboard_checks"))
+    wanted = {f"{story.name}/{name}" for story in load().stories for name, _ in story.placed()}
+    assert checks == dict.fromkeys(wanted)
+
+
+def test_nobody_sees_them_without_a_log_in(rig: AirflowRig, visitor: Person) -> None:
+    visitor.page.goto(f"{visitor.url}/superset/dashboard/pulse/")
+    assert "/login" in visitor.page.url
+    assert requests.get(f"{visitor.url}/api/v1/chart/", timeout=30).status_code == 401
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_every_tile_is_drawn(analyst: Person, pictures: Path, story: str) -> None:
+    titles = {chart.title: name for name, chart in next(s for s in load().stories if s.name == story).placed()}
+    tiles = {tile.title: tile for tile in analyst.open(story)}
+    assert titles.keys() <= tiles.keys()
+    assert not [title for title in titles if tiles[title].failed]
+    assert {name for title, name in titles.items() if tiles[title].empty} <= MAY_BE_EMPTY
+    for width in (WIDE, NARROW):
+        analyst.picture(pictures / f"{story}-{width}.png", width)
+        assert analyst.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing hangs over"
+
+
+def test_what_strangers_typed_is_text(rig: AirflowRig, analyst: Person, tmp_path: Path) -> None:
+    send_hostile(rig)
+    for story, charts in SHOWING.items():
+        analyst.open(story)
+        assert analyst.page.locator("img[onerror], img[src='x']").count() == 0
+        for chart in charts:
+            shown = analyst.tile(title_of(story, chart)).text.replace("\u200b", "")
+            assert not [word for word in SHOWN if word not in shown], f"{story}/{chart}: {shown[:1000]}"
+    analyst.open("operations")
+    assert "title_too_long" in analyst.tile(title_of("operations", "not_counted")).text
+    analyst.open("pulse")
+    exported = analyst.download(title_of("pulse", "top_pages"), tmp_path)
+    cells = [cell for row in csv.reader(io.StringIO(exported)) for cell in row]
+    assert any("HYPERLINK" in cell for cell in cells)
+    assert not [cell for cell in cells if cell.startswith("=")], "a spreadsheet would calculate it"
+
+
+def title_of(story: str, chart: str) -> str:
+    return next(each for each in load().stories if each.name == story).charts[chart].title
+
+
+def test_numbers_move_and_filters_act(rig: AirflowRig, analyst: Person) -> None:
+    analyst.open("pulse")
+    edits = title_of("pulse", "edits")
+    before = analyst.tile(edits).text
+    wait = "a => [...document.querySelectorAll(a[0])].some(t => t.innerText.includes(a[1]) && t.innerText !== a[2])"
+    holder = '[data-test="dashboard-component-chart-holder"]'
+    analyst.page.wait_for_function(wait, arg=[holder, edits, before], timeout=60_000)
+    [(wiki,)] = rig.query("SELECT wiki FROM serving.activity WHERE window_start > now() - interval '30 minutes'"
+                          " GROUP BY wiki ORDER BY sum(edits) DESC LIMIT 1")  # fmt: skip
+    others = rig.query("SELECT DISTINCT wiki FROM serving.dim_wiki WHERE wiki <> %s", wiki)
+    analyst.choose("pulse", "Wiki", wiki)
+    analyst.page.wait_for_timeout(2000)
+    analyst.settled()
+    words = set(analyst.tile(title_of("pulse", "top_wikis")).text.split())
+    assert wiki in words
+    assert not words & {other for (other,) in others}
+
+
+def test_changed_by_hand_it_is_put_back_and_without_its_file_it_goes(rig: AirflowRig, tmp_path: Path) -> None:
+    uuid, gone = identity("chart", "pulse/edits"), identity("chart", "pulse/minor_and_major")
+    with superset(rig) as there:
+        before = {thing.uuid: thing.number for thing in there.standing("chart")}
+        there._call("PUT", f"api/v1/chart/{before[uuid]}", json={"slice_name": "Mine now"})
+        rig.wait_finished(rig.trigger(DAG), DAG, "sync")
+        assert there._call("GET", f"api/v1/chart/{before[uuid]}")["result"]["slice_name"] == title_of("pulse", "edits")
+        copy = tmp_path / "project"
+        for room in ("dashboards", "wikiweir"):
+            shutil.copytree(PROJECT / room, copy / room)
+        (copy / "dashboards" / "stories" / "pulse" / "minor_and_major.yaml").unlink()
+        layout = copy / "dashboards" / "stories" / "pulse" / "dashboard.yaml"
+        layout.write_text(layout.read_text(encoding="utf-8").replace(
+            "{running_count: 6, minor_and_major: 6}", "{running_count: 12}"), encoding="utf-8")  # fmt: skip
+        command = [str(toolchain.python()), "-m", "dashboards.sync"]
+        here = rig.weir.environment | {"PYTHONPATH": str(copy)}
+        done = subprocess.run(command, cwd=copy, env=here, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert before.keys() - {thing.uuid for thing in there.standing("chart")} == {gone}
+
+
+def test_superset_reads_and_never_writes(rig: AirflowRig) -> None:
+    with superset(rig) as there:
+        [database] = [thing for thing in there.standing("database") if thing.uuid == identity("database", "Wikiweir")]
+        for statement in ("DELETE FROM ops.incidents", "CREATE TABLE ops.mine (n int)", "SELECT * FROM speed.activity"):
+            asked = {"database_id": database.number, "sql": statement, "runAsync": False}
+            with pytest.raises(Exception, match=r"(?i)permission denied|not allowed|read-only|DML"):
+                there._call("POST", "api/v1/sqllab/execute/", json=asked)
