@@ -31,7 +31,6 @@ DATASETS: dict[str, str | None] = {
     "serving.page_activity_places": "window_start",
     "serving.edit_sizes_places": "window_start",
     "serving.patrol_changes": "event_time",
-    "serving.editors_by_period": "window_start",
     "serving.newest_top_pages": None,
     "serving.newest_top_editors": None,
     "serving.dim_wiki": None,

@@ -1,7 +1,7 @@
 """Chart -> the SQL it comes to, for PostgreSQL to plan without running: what it cannot plan, no viewer will see.
 
 Close to what Superset writes, not the same: enough to name every expression and column. The surprising thing: a
-dataset that is a question itself (`datasets/virtual`) is a Jinja template, filled in here as if nothing were filtered.
+dataset that is a question itself (`datasets/virtual`) is a Jinja template, which asks what has been filtered.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,16 +16,16 @@ from dashboards.stories import Dataset
 SINCE, UNTIL = "2026-01-01 00:00:00", "2026-01-01 01:00:00"
 
 
-def _nothing(*_: Any, **__: Any) -> list[str]:
-    return []
+def rendered(sql: str, *, is_filtered: bool = False) -> str:
+    """A virtual dataset's SQL with one hour as its time range, and no filter set, or all of them."""
 
+    def chosen(*_: Any, **__: Any) -> list[None]:
+        return [None] if is_filtered else []
 
-def rendered(sql: str) -> str:
-    """A virtual dataset's SQL with one hour as its time range, and no filter set."""
     environment = SandboxedEnvironment(autoescape=False)
     environment.filters["where_in"] = lambda values: "(NULL)"
     template = environment.from_string(sql)
-    return template.render(from_dttm=SINCE, to_dttm=UNTIL, filter_values=_nothing, get_filters=_nothing)
+    return template.render(from_dttm=SINCE, to_dttm=UNTIL, filter_values=chosen, get_filters=chosen)
 
 
 def _expression(of: Any, saved: Mapping[str, str]) -> str:

@@ -175,6 +175,8 @@ def check_database(stories: Stories, cursor: Cursor) -> list[str]:
             told += [
                 f"datasets/{name}.yaml: {what}" for what in _against(name, stories, _real(cursor, dataset.relation))
             ]
+        elif error := _error(questions.rendered(str(dataset.sql), is_filtered=True), cursor):
+            told.append(f"datasets/virtual/{name}.yaml: with all filters set, {error}")
     for story in stories.stories:
         for name, chart in story.placed():
             told += [f"{story.name}/{name}.yaml: {what}" for what in _unplannable(story, chart, stories, cursor)]
@@ -184,13 +186,20 @@ def check_database(stories: Stories, cursor: Cursor) -> list[str]:
 def _unplannable(story: Story, chart: Chart, stories: Stories, cursor: Cursor) -> Iterator[str]:
     dataset = stories.datasets[chart.dataset]
     for sql in questions.of_chart(form_of(story, chart, dataset), dataset):
-        cursor.execute("SAVEPOINT question")
-        try:
-            cursor.execute(f"EXPLAIN {sql}")
-        except psycopg2.Error as error:
-            cursor.execute("ROLLBACK TO SAVEPOINT question")
-            yield f"{chart.title} {str(error).splitlines()[0]}"
+        if error := _error(sql, cursor):
+            yield f"{chart.title} {error}"
             return  # the chart's other questions are of the same expressions
+
+
+def _error(sql: str, cursor: Cursor) -> str | None:
+    """Why a question cannot be planned."""
+    cursor.execute("SAVEPOINT question")
+    try:
+        cursor.execute(f"EXPLAIN {sql}")
+    except psycopg2.Error as error:
+        cursor.execute("ROLLBACK TO SAVEPOINT question")
+        return str(error).splitlines()[0]
+    return None
 
 
 def main(arguments: list[str]) -> int:

@@ -1,14 +1,13 @@
 """Renders the views of `serving` that stand on the rollups and on recent changes: `generated/views.sql`.
 
-The surprising thing: an hour of the live layer is found by the accounts of its records, not by its rows. Looking for
-unpublished hours among the rows would mean reading every minute that the layer still keeps, whatever is asked for.
+The surprising thing: what is live is found by the accounts of the hours' records, not by its rows. The layer keeps its
+rows for days after they are published; looking among them for those of other hours would mean reading all of them.
 """
 
 from collections.abc import Iterable, Iterator
 
 from wikiweir.rollups import ACTIVITY, RECENT_CHANGES, RECENT_CHANGES_WINDOW_HOURS, ROLLUPS, SUFFIXES, Grain, Rollup
 
-HOUR_OF_MINUTE = "date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')"
 LIVE = "(SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')"
 RECENT_ABOUT = f"One row an event, those that arrived in the last {RECENT_CHANGES_WINDOW_HOURS} hours."
 PLACES: tuple[tuple[Rollup, Grain], ...] = (
@@ -25,13 +24,7 @@ LARGE_BYTES = 10_000
 def minute_view(rollup: Rollup) -> str:
     """`serving.<rollup>`: published hours from batch, the others from the live generation of speed."""
     columns = (*(f"s.{name}" for name in rollup.columns), "'speed'::text AS layer")
-    live = f"""FROM speed.{rollup.name} AS s
-WHERE s.generation = {LIVE}
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = {HOUR_OF_MINUTE}
-    )"""
-    return _by_layer(rollup, "minute", columns, live)
+    return _by_layer(rollup, "minute", columns, _live(rollup))
 
 
 def hour_view(rollup: Rollup) -> str:
@@ -43,7 +36,13 @@ def hour_view(rollup: Rollup) -> str:
         *(f"NULL::{m.pg} AS {m.name}" for m in rollup.metrics if m not in rollup.additive),
         "'speed'::text AS layer",
     )
-    live = f"""FROM (
+    keys = _listed(("unpublished.hour", *(f"s.{d.name}" for d in rollup.dimensions if d.in_key)))
+    return _by_layer(rollup, "hour", columns, f"{_live(rollup)}\nGROUP BY\n    {keys}")
+
+
+def _live(rollup: Rollup) -> str:
+    """Minutes of the hours that are not published."""
+    return f"""FROM (
     SELECT o.event_hour AS hour
     FROM ops.stream_outcomes AS o
     WHERE o.generation = {LIVE}
@@ -54,10 +53,7 @@ def hour_view(rollup: Rollup) -> str:
 JOIN speed.{rollup.name} AS s
     ON s.generation = {LIVE}
     AND s.window_start >= unpublished.hour
-    AND s.window_start < unpublished.hour + interval '1 hour'
-GROUP BY
-    {_listed(("unpublished.hour", *(f"s.{d.name}" for d in rollup.dimensions if d.in_key)))}"""
-    return _by_layer(rollup, "hour", columns, live)
+    AND s.window_start < unpublished.hour + interval '1 hour'"""
 
 
 def _by_layer(rollup: Rollup, grain: Grain, speed: tuple[str, ...], live: str) -> str:

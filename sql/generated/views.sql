@@ -49,12 +49,18 @@ SELECT
     s.unpatrolled_edits,
     s.reverts,
     'speed'::text AS layer
-FROM speed.activity AS s
-WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
-    );
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.activity AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour';
 
 -- Edits by user.
 CREATE VIEW serving.user_activity AS
@@ -84,12 +90,18 @@ SELECT
     s.bytes_removed,
     s.reverts,
     'speed'::text AS layer
-FROM speed.user_activity AS s
-WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
-    );
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.user_activity AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour';
 
 -- Edits by page.
 CREATE VIEW serving.page_activity AS
@@ -117,12 +129,18 @@ SELECT
     s.reverts,
     s.last_edit_at,
     'speed'::text AS layer
-FROM speed.page_activity AS s
-WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
-    );
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.page_activity AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour';
 
 -- Edits by the decade of the bytes they changed.
 CREATE VIEW serving.edit_sizes AS
@@ -142,12 +160,18 @@ SELECT
     s.size_bucket,
     s.edits,
     'speed'::text AS layer
-FROM speed.edit_sizes AS s
-WHERE s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
-    AND NOT EXISTS (
-        SELECT FROM ops.published_hours AS p
-        WHERE p.hour = date_bin('1 hour', s.window_start, '2000-01-01 00:00:00+00')
-    );
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.edit_sizes AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour';
 
 -- All events by wiki, type, namespace and user class.
 CREATE VIEW serving.activity_hourly AS

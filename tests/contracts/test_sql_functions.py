@@ -408,6 +408,7 @@ def test_swap_is_at_once_for_a_polling_reader(postgres: Postgres, stream: connec
             " FROM speed.activity WHERE generation = %s AND window_start = %s",
             generation, HOUR,
         )  # fmt: skip
+        ask(stream, "INSERT INTO ops.stream_outcomes VALUES (%s, %s, 'fact', '', %s)", generation, HOUR, events)
         commit_batch(stream, generation, 1, '{"0": 10}')
     polled: list[tuple[int, int]] = []
     stop = threading.Event()

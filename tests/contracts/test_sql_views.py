@@ -265,7 +265,7 @@ def test_named_views(reader: connection, hour: datetime) -> None:
 def filled(postgres: Postgres, reader: connection, hour: datetime) -> Iterator[connection]:
     """So many live rows that it matters how they are found; taken back at the end."""
     with closing(postgres.connect("owner", autocommit=False)) as connected:
-        for start in (hour, hour - timedelta(hours=30)):
+        for start in (hour, hour - timedelta(hours=1), hour - timedelta(hours=30)):
             rows(
                 connected,
                 "INSERT INTO speed.activity SELECT 1, %s, 'wiki' || n, 'edit', 0, 'bot', 1, 1, 0, 0, 0, 0, 0, 0"
@@ -284,11 +284,24 @@ def test_a_bounded_question_reads_only_its_leaves(filled: connection, hour: date
     assert all(f"activity_g1_{hour:%Y%m%d}" in line for line in of_speed), "\n".join(plan)
 
 
-def test_an_hour_that_is_published_is_not_looked_for_among_live_rows(reader: connection, hour: datetime) -> None:
+@pytest.mark.parametrize("view", ["activity", "activity_hourly"])
+def test_an_hour_that_is_published_is_not_looked_for_among_live_rows(
+    filled: connection, hour: datetime, view: str
+) -> None:
     published = hour - timedelta(hours=1)
-    plan = executed(reader, "SELECT sum(edits) FROM serving.user_activity_hourly WHERE window_start = %s", published)
-    assert [line for line in plan if " on user_activity_hourly_" in line]
-    assert not [line for line in plan if " on user_activity_g" in line], "\n".join(plan)
+    asked = f"SELECT sum(edits) FROM serving.{view} WHERE window_start >= %s AND window_start < %s"
+    plan = executed(filled, asked, published, hour)
+    assert [line for line in plan if f" on {view}_{published:%Y%m}" in line]
+    assert not [line for line in plan if " on activity_g" in line and "rows=0" not in line], "\n".join(plan)
+
+
+def test_hours_of_edits_are_read_from_their_index_alone(postgres: Postgres, hour: datetime) -> None:
+    with closing(postgres.connect("owner")) as owner:
+        rows(owner, "VACUUM batch.activity_hourly")
+        rows(owner, "SET enable_seqscan = off")
+        asked = "SELECT wiki, sum(edits) FROM serving.activity_hourly WHERE window_start >= %s AND edits > 0 GROUP BY 1"
+        plan = executed(owner, asked, hour - timedelta(hours=1))
+    assert [line for line in plan if "Index Only Scan" in line and "on activity_hourly_" in line], "\n".join(plan)
 
 
 def test_recent_changes_of_minutes_are_read_from_their_hours(reader: connection, hour: datetime) -> None:
