@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pyarrow as pa
 
@@ -70,37 +70,16 @@ class Event(NamedTuple):
     log_action: str | None
 
 
-SCHEMA = pa.schema(
-    [
-        ("at_us", pa.int64()),
-        ("draw", pa.float64()),
-        ("page_changes", pa.bool_()),
-        ("user_changes", pa.bool_()),
-        ("event_id", pa.binary(16)),
-        ("wiki", pa.string()),
-        ("server_name", pa.string()),
-        ("type", pa.string()),
-        ("namespace", pa.int32()),
-        ("title", pa.string()),
-        ("user_key", pa.binary(16)),
-        ("user_name", pa.string()),
-        ("user_class", pa.string()),
-        ("is_edit", pa.bool_()),
-        ("is_new_page", pa.bool_()),
-        ("is_minor", pa.bool_()),
-        ("is_unpatrolled", pa.bool_()),
-        ("is_revert", pa.bool_()),
-        ("severity", pa.string()),
-        ("bytes_changed", pa.int64()),
-        ("bytes_added", pa.int64()),
-        ("bytes_removed", pa.int64()),
-        ("size_bucket", pa.string()),
-        ("old_revision", pa.int64()),
-        ("new_revision", pa.int64()),
-        ("log_type", pa.string()),
-        ("log_action", pa.string()),
-    ]
-)
+_ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string(), bytes: pa.binary(16)}
+_INTEGERS = {"namespace": pa.int32()}
+"""Narrower in PostgreSQL."""
+
+
+def _arrow(name: str, hint: Any) -> pa.DataType:
+    return _INTEGERS.get(name) or _ARROW[next(each for each in get_args(hint) or (hint,) if each is not type(None))]
+
+
+SCHEMA = pa.schema([(name, _arrow(name, hint)) for name, hint in get_type_hints(Event).items()])
 
 
 class Shape(NamedTuple):

@@ -5,8 +5,9 @@ thing: now and then an hour has had late events, a warning or an incident, so th
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cache
 
 import pandas as pd
@@ -23,9 +24,11 @@ TABLES = (
     "quality_results", "incidents", "stream_outcomes", "stream_batches", "stream_progress", "stream_gaps",
     "seen_partitions", "pruned_hours", "lake_tables", "dashboard_checks",
 )  # fmt: skip
-"""Of `ops`: what is emptied before it is filled. Some come with later migrations."""
+"""Of `ops`: what is emptied before it is filled."""
 LATE_EVERY, WARNED_EVERY = 23, 17
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+Totals = Mapping[tuple[int, str, str], Decimal]
+"""By level, rollup and metric."""
 LAKE = (("bronze", 95e6), ("silver/facts", 42e6), ("quarantine", 4e4), ("gold/activity", 1.1e6),
         ("gold/user_activity", 6e6), ("gold/page_activity", 9e6), ("gold/edit_sizes", 8e5))  # fmt: skip
 """Bytes that an hour adds to the lake's tables."""
@@ -40,11 +43,25 @@ def _offsets(hour: datetime, seconds: float = 0) -> Json:
     return Json({"0": at, "1": at - at // 900})
 
 
-def accounting(cursor: Cursor, hour: datetime, part: float = 1.0) -> list[tuple[str, str, int]]:
+def totals(cursor: Cursor) -> Totals:
+    """What the invented hour adds up to at each level; of a time the latest, in seconds from the hour's beginning."""
+    found: dict[tuple[int, str, str], Decimal] = {}
+    for rollup in ROLLUPS:
+        names = [metric.name for metric in rollup.additive]
+        sums = [
+            f"sum({metric.name})" if metric.merge == "sum" else f"max(extract(epoch FROM {metric.name}))"
+            for metric in rollup.additive
+        ]
+        cursor.execute(f"SELECT level, {', '.join(sums)} FROM {SCHEMA}.{rollup.name}_hour GROUP BY level")
+        for number, *values in cursor.fetchall():
+            found |= {(number, rollup.name, name): value for name, value in zip(names, values, strict=True)}
+    return found
+
+
+def accounting(of: Totals, hour: datetime, part: float = 1.0) -> list[tuple[str, str, int]]:
     """(outcome, reason, records) of an hour, or of its beginning."""
-    dice, number = _dice(hour), dashboard_facts.level(hour)
-    cursor.execute(f"SELECT sum(events)::bigint FROM {SCHEMA}.activity_hour WHERE level = %s", (number,))
-    facts = int((cursor.fetchone() or (0,))[0] * part)
+    dice = _dice(hour)
+    facts = int(of[dashboard_facts.level(hour), "activity", "events"] * Decimal(part))
     found = [("fact", "", facts), ("duplicate", "", int(facts * dice.uniform(0.001, 0.006))), ("canary", "", 8)]
     for reason, most in (("no_meta_id", 9), ("title_too_long", 4), ("user_too_long", 2)):
         if records := dice.randrange(most):
@@ -52,7 +69,7 @@ def accounting(cursor: Cursor, hour: datetime, part: float = 1.0) -> list[tuple[
     return found
 
 
-def publish_hour(cursor: Cursor, run_id: str, hour: datetime, now: datetime) -> None:
+def publish_hour(cursor: Cursor, of: Totals, run_id: str, hour: datetime, now: datetime) -> None:
     """Everything that a run of the batch layer writes down about an hour."""
     dice, age = _dice(hour), (now - hour) // HOUR
     seconds = {
@@ -63,7 +80,7 @@ def publish_hour(cursor: Cursor, run_id: str, hour: datetime, now: datetime) -> 
     published_at = ready + sum(seconds.values()) * SECOND
     version = 2 if dice.random() < 0.1 else 1
     lake = {name: 4000 - age for name, _ in LAKE if name not in ("bronze", "quarantine")}
-    outcomes = accounting(cursor, hour)
+    outcomes = accounting(of, hour)
     cursor.execute(
         "INSERT INTO ops.published_hours"
         " (hour, version, bronze_version, bronze_rows, end_offsets, run_id, published_at, lake_versions, seconds)"
@@ -79,7 +96,7 @@ def publish_hour(cursor: Cursor, run_id: str, hour: datetime, now: datetime) -> 
         "INSERT INTO ops.hour_outcomes (hour, outcome, reason, records) VALUES %s",
         [(hour, *row) for row in outcomes],
     )
-    _reconcile(cursor, run_id, hour, published_at)
+    _reconcile(cursor, of, run_id, hour, published_at)
     _judge(cursor, run_id, hour, published_at)
 
 
@@ -90,35 +107,26 @@ def _end(cursor: Cursor, hour: datetime, ready: datetime) -> None:
     )
 
 
-def _reconcile(cursor: Cursor, run_id: str, hour: datetime, judged_at: datetime) -> None:
+def _reconcile(cursor: Cursor, of: Totals, run_id: str, hour: datetime, judged_at: datetime) -> None:
     late = 3 if int(hour.timestamp()) // 3600 % LATE_EVERY == 0 else 0
+    sums = [("records", "records", Decimal(sum(records for _, _, records in accounting(of, hour))), late)]
     for rollup in ROLLUPS:
         for metric in rollup.additive:
-            total = (
-                f"sum({metric.name})" if metric.merge == "sum" else f"extract(epoch FROM %(hour)s + max({metric.name}))"
-            )
-            differs = late if metric.name in ("events", "edits") else 0
-            cursor.execute(
-                "INSERT INTO ops.reconciliation"
-                " (hour, rollup, metric, speed, batch, keys_differing, verdict, ledger_offsets, run_id, judged_at)"
-                " SELECT %(hour)s, %(rollup)s, %(metric)s, total - %(late)s, total, %(late)s, %(verdict)s, %(offsets)s,"
-                f" %(run_id)s, %(at)s FROM (SELECT {total}::numeric AS total FROM {SCHEMA}.{rollup.name}_hour"
-                " WHERE level = %(level)s) AS hour",
-                {
-                    "hour": hour, "rollup": rollup.name, "metric": metric.name, "late": differs,
-                    "verdict": "explained" if differs else "equal", "offsets": _offsets(hour, 3720),
-                    "run_id": run_id, "at": judged_at, "level": dashboard_facts.level(hour),
-                },
-            )  # fmt: skip
-    records = sum(records for _, _, records in accounting(cursor, hour))
-    cursor.execute(
+            total = of[dashboard_facts.level(hour), rollup.name, metric.name]
+            if metric.merge == "max":
+                total += Decimal(hour.timestamp())
+            sums.append((rollup.name, metric.name, total, late if metric.name in ("events", "edits") else 0))
+    execute_values(
+        cursor,
         "INSERT INTO ops.reconciliation"
-        " (hour, rollup, metric, speed, batch, keys_differing, verdict, ledger_offsets, run_id, judged_at)"
-        " VALUES (%s, 'records', 'records', %s, %s, %s, %s, %s, %s, %s)",
-        (
-            hour, records - late, records, int(bool(late)), "explained" if late else "equal",
-            _offsets(hour, 3720), run_id, judged_at,
-        ),
+        " (hour, rollup, metric, speed, batch, keys_differing, verdict, ledger_offsets, run_id, judged_at) VALUES %s",
+        [
+            (
+                hour, rollup, metric, total - differs, total, differs, "explained" if differs else "equal",
+                _offsets(hour, 3720), run_id, judged_at,
+            )
+            for rollup, metric, total, differs in sums
+        ],
     )  # fmt: skip
 
 
@@ -169,13 +177,13 @@ def publish_day(cursor: Cursor, run_id: str, day: datetime, hours: Sequence[date
     )
 
 
-def took_in(cursor: Cursor, generation: int, hour: datetime, until_us: int) -> None:
+def took_in(cursor: Cursor, of: Totals, generation: int, hour: datetime, now: datetime) -> None:
     """What the speed layer counted of an hour, as far as it has come."""
-    part = min(1.0, until_us / 3.6e9)
+    part = min(1.0, (now - hour) / HOUR)
     execute_values(
         cursor,
         "INSERT INTO ops.stream_outcomes (generation, event_hour, outcome, reason, records) VALUES %s",
-        [(generation, hour, *row) for row in accounting(cursor, hour, part)],
+        [(generation, hour, *row) for row in accounting(of, hour, part)],
     )
 
 
@@ -219,12 +227,6 @@ def running(cursor: Cursor, generation: int, run_id: str, now: datetime) -> None
             (now - 2 * HOUR, None, "events_lost", "lake", "invented: 3 records were never read"),
         ],
     )  # fmt: skip
-    cursor.execute("SELECT to_regclass('ops.lake_tables') IS NOT NULL")
-    if (cursor.fetchone() or (False,))[0]:
-        _lake(cursor, now)
-
-
-def _lake(cursor: Cursor, now: datetime) -> None:
     today = now.replace(hour=4, minute=20, second=0, microsecond=0)
     days = [today - number * timedelta(days=1) for number in range(31) if today - number * 24 * HOUR < now]
     execute_values(

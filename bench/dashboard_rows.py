@@ -9,20 +9,26 @@ days too, so whatever compares rows of one table with those of another finds the
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from bench import dashboard_facts, dashboard_ledgers, dashboard_sql
+from bench import dashboard_facts, dashboard_sql
+from bench import dashboard_ledgers as ledgers
 from bench.dashboard_facts import LEVELS
+from bench.dashboard_ledgers import Totals
 from bench.dashboard_sql import SCHEMA
 from jobs.lib.copying import copy
 from jobs.lib.wikis import wiki_row
 from sql.migrate import migrate
+from wikiweir.clock import SystemClock
 from wikiweir.rollups import ROLLUPS
 from wikiweir.settings import Settings, load
 
@@ -30,6 +36,8 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LIVE_HOURS = 2
 """The running one and the one before it: not published yet."""
 RECENT_HOURS = 3
+AT_A_TIME = 2
+"""Days that are filled side by side."""
 
 
 class OtherDataError(RuntimeError):
@@ -41,6 +49,7 @@ class Plan:
     """How far back each kind of row reaches."""
 
     now: datetime
+    """A whole minute."""
     hours: int
     """Hours and days."""
     minutes: int
@@ -69,6 +78,33 @@ class Plan:
         count = min(count, self.hours)
         return [self.last_published - number * HOUR for number in reversed(range(count))]
 
+    def days(self) -> dict[datetime, list[datetime]]:
+        """Published hours by their day."""
+        found: dict[datetime, list[datetime]] = {}
+        for hour in self.newest(self.hours):
+            found.setdefault(hour.replace(hour=0), []).append(hour)
+        return found
+
+    def live(self) -> list[datetime]:
+        """Hours that the speed layer holds, oldest first."""
+        return [self.running - number * HOUR for number in reversed(range(self.speed + LIVE_HOURS))]
+
+    def recent(self) -> list[datetime]:
+        """Hours of which it holds single changes."""
+        return self.live()[-RECENT_HOURS - 1 :]
+
+    def values(self, hour: datetime) -> dict[str, Any]:
+        """What the statements that copy an hour are told of it."""
+        number = dashboard_facts.level(hour)
+        return {
+            "start": hour,
+            "now": self.now,
+            "level": number,
+            "part": LEVELS[number],
+            "word": dashboard_facts.own_word(hour),
+            "digits": dashboard_facts.own_digits(hour),
+        }
+
     @property
     def run_id(self) -> str:
         return f"invented-{self.seed}"
@@ -86,22 +122,37 @@ def of_hours(hours: int, history_days: int, now: datetime, **more: Any) -> Plan:
 
 
 def fill(settings: Settings, plan: Plan, *, is_forced: bool = False, tell: Any = print) -> None:
-    """Empty the database of invented rows and fill it by the plan."""
-    connection = psycopg2.connect(settings.postgres_dsn("owner"))
-    try:
-        with connection.cursor() as cursor:
-            # nothing here is worth waiting for the disk
-            cursor.execute("SET synchronous_commit = off; SET work_mem = '64MB'; SET timezone = 'UTC'")
-            _empty(cursor, is_forced)
-            connection.commit()
-            filler = _Filler(cursor, plan, tell)
-            for step in (filler.invent, filler.hours, filler.days, filler.periods, filler.live, filler.tidy):
-                step()
-                connection.commit()
-            connection.autocommit = True
-            cursor.execute("ANALYZE")
-    finally:
-        connection.close()
+    """Empty the database of invented rows and fill it by the plan, some days at a time."""
+    with _filler(settings, plan) as filler:
+        _empty(filler.cursor, is_forced)
+        tell(filler.invent())
+        totals = ledgers.totals(filler.cursor)
+        filler.make_leaves()
+
+    def alone(step: Callable[[_Filler], str]) -> str:
+        with _filler(settings, plan, totals) as filler:
+            return step(filler)
+
+    steps = [_Filler.live, *(partial(_Filler.day, day=day, hours=hours) for day, hours in plan.days().items())]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for told in pool.map(alone, steps):
+            tell(told)
+    tell(alone(_Filler.finish))
+    with closing(psycopg2.connect(settings.postgres_dsn("owner"))) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("ANALYZE")
+        # autovacuum would have come by in all that time; an index is read alone only where its rows have been vacuumed
+        cursor.execute("VACUUM batch.activity_hourly, batch.editor_counts, batch.top_pages, batch.top_editors")
+
+
+@contextmanager
+def _filler(settings: Settings, plan: Plan, totals: Totals | None = None) -> Iterator["_Filler"]:
+    """On a connection of its own; commits when it is done."""
+    connecting = closing(psycopg2.connect(settings.postgres_dsn("owner")))
+    with connecting as connection, connection, connection.cursor() as cursor:
+        # nothing here is worth waiting for the disk
+        cursor.execute("SET synchronous_commit = off; SET work_mem = '64MB'; SET timezone = 'UTC'")
+        yield _Filler(cursor, plan, totals or {})
 
 
 def _empty(cursor: Cursor, is_forced: bool) -> None:
@@ -120,29 +171,23 @@ def _empty(cursor: Cursor, is_forced: bool) -> None:
         " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
         " AND (c.relnamespace IN ('batch'::regnamespace, 'speed'::regnamespace)"
         "  OR c.relnamespace = 'ops'::regnamespace AND c.relname = ANY (%s))",
-        (list(dashboard_ledgers.TABLES),),
+        (list(ledgers.TABLES),),
     )
     cursor.execute(f"TRUNCATE {', '.join(name for (name,) in cursor.fetchall())}")
 
 
 class _Filler:
-    def __init__(self, cursor: Cursor, plan: Plan, tell: Any) -> None:
-        self.cursor, self.plan, self.tell = cursor, plan, tell
+    """Steps, each with a line for people about what it made."""
+
+    def __init__(self, cursor: Cursor, plan: Plan, totals: Totals) -> None:
+        self.cursor, self.plan, self.totals = cursor, plan, totals
         cursor.execute("SELECT generation FROM ops.generations WHERE state = 'live'")
         self.generation = int((cursor.fetchone() or (1,))[0])
 
     def _do(self, statement: str, **values: Any) -> None:
         self.cursor.execute(statement, values)
 
-    def _commit(self) -> None:
-        self.cursor.connection.commit()
-
-    def _leaves(self, windows: Sequence[datetime]) -> None:
-        """Committed at once: the lock on the parents is nobody's but ours."""
-        self._do("SELECT batch.ensure_partitions(%(windows)s::timestamptz[])", windows=list(windows))
-        self._commit()
-
-    def invent(self) -> None:
+    def invent(self) -> str:
         """The invented hour, and what it adds up to at each level."""
         plan = self.plan
         events = dashboard_facts.make(plan.seed, plan.scale, is_hostile=plan.is_hostile)
@@ -159,104 +204,80 @@ class _Filler:
             " VALUES (%s, %s, %s, %s, %s, %s)",
             [wiki_row(*pair) for pair in sorted(wikis)],
         )
-        self.tell(f"invented {events.num_rows:,} events of {len(wikis)} wikis")
+        return f"invented {events.num_rows:,} events of {len(wikis)} wikis"
 
-    def hours(self) -> None:
-        """Published hours: their minutes, as far back as those reach, and the hour itself."""
+    def make_leaves(self) -> None:
+        """Of everything, before several steps want them at once."""
         plan = self.plan
-        wanted = plan.newest(plan.hours)
-        self._leaves(wanted)
-        for hour in wanted:
+        self._do("SELECT batch.ensure_partitions(%(windows)s::timestamptz[])", windows=plan.newest(plan.hours))
+        self._do("SELECT batch.ensure_partitions(%(days)s::timestamptz[])", days=list(plan.days()))
+        self._do(
+            "SELECT speed.ensure_partitions(%(g)s, %(windows)s::timestamptz[], '{}', %(received)s::timestamptz[])",
+            g=self.generation, windows=plan.live(), received=plan.recent(),
+        )  # fmt: skip
+
+    def day(self, day: datetime, hours: Sequence[datetime]) -> str:
+        """Its published hours: their minutes, as far back as those reach, and themselves. Then the day as they are:
+        names that change hour by hour, the others once.
+        """
+        plan = self.plan
+        for hour in hours:
             age = (plan.last_published - hour) // HOUR
             for rollup in ROLLUPS:
                 by_key = bool(dashboard_sql.flags(rollup))
                 if age < (plan.key_minutes if by_key else plan.minutes):
-                    self._do(dashboard_sql.copy_minutes(rollup, f"batch.{rollup.name}"), **_of(hour))
-                self._do(dashboard_sql.copy_hour(rollup), **_of(hour))
-            dashboard_ledgers.publish_hour(self.cursor, plan.run_id, hour, plan.now)
+                    self._do(dashboard_sql.copy_minutes(rollup, f"batch.{rollup.name}"), **plan.values(hour))
+                self._do(dashboard_sql.copy_hour(rollup), **plan.values(hour))
+                if by_key:
+                    self._do(dashboard_sql.copy_to_day(rollup), day=day, **plan.values(hour))
+            ledgers.publish_hour(self.cursor, self.totals, plan.run_id, hour, plan.now)
             self._do("SELECT batch.rank_tops('hour', %(start)s)", start=hour)
-            self._commit()
-        self.tell(f"{len(wanted)} published hours, from {wanted[0]:%Y-%m-%d %H:%M} on")
+        levels = Counter(map(dashboard_facts.level, hours))
+        last = {dashboard_facts.level(hour): hour for hour in hours}
+        values = {"levels": list(levels), "times": list(levels.values()), "last": [last[number] for number in levels]}
+        for rollup in ROLLUPS:
+            self._do(dashboard_sql.add_up_day(rollup), day=day, **values)
+        ledgers.publish_day(self.cursor, plan.run_id, day, hours)
+        self._do("SELECT batch.rank_tops('day', %(start)s)", start=day)
+        return f"{day:%Y-%m-%d}: {len(hours)} published hours"
 
-    def days(self) -> None:
-        """Days as their published hours are: changing names hour by hour, the others once."""
-        by_day: dict[datetime, list[datetime]] = {}
-        for hour in self.plan.newest(self.plan.hours):
-            by_day.setdefault(hour.replace(hour=0), []).append(hour)
-        self._leaves(list(by_day))
-        for day, hours in by_day.items():
-            levels = Counter(map(dashboard_facts.level, hours))
-            last = {dashboard_facts.level(hour): hour for hour in hours}
-            values = {"levels": list(levels), "times": list(levels.values()), "last": [last[lv] for lv in levels]}
-            for rollup in ROLLUPS:
-                self._do(dashboard_sql.add_up_day(rollup), day=day, **values)
-                if dashboard_sql.flags(rollup):
-                    for hour in hours:
-                        self._do(dashboard_sql.copy_to_day(rollup), day=day, **_of(hour))
-            dashboard_ledgers.publish_day(self.cursor, self.plan.run_id, day, hours)
-            self._do("SELECT batch.rank_tops('day', %(start)s)", start=day)
-            self._commit()
-        self.tell(f"{len(by_day)} days")
-
-    def periods(self) -> None:
-        """Weeks and months of them."""
-        self._do("SELECT batch.rank_periods()")
-        self.tell("weeks and months")
-
-    def live(self) -> None:
-        """What the speed layer holds: older minutes of published hours, the open hours, recent changes."""
+    def live(self) -> str:
+        """What the speed layer holds: older minutes of published hours, the open hours, recent changes; raw events of
+        the last hours, where they are asked for.
+        """
         plan = self.plan
-        hours = [plan.running - number * HOUR for number in reversed(range(plan.speed + LIVE_HOURS))]
-        recent = hours[-RECENT_HOURS - 1 :]
-        self._do(
-            "SELECT speed.ensure_partitions(%(g)s, %(windows)s::timestamptz[], '{}', %(received)s::timestamptz[])",
-            g=self.generation, windows=hours, received=recent,
-        )  # fmt: skip
-        self._commit()
-        for hour in hours:
-            until_us = (plan.now - hour) // timedelta(microseconds=1)
+        for hour in plan.live():
+            values = plan.values(hour)
             for rollup in ROLLUPS:
-                if hour < plan.running:
-                    self._do(dashboard_sql.copy_minutes(rollup, f"speed.{rollup.name}", self.generation), **_of(hour))
-                else:
-                    self._do(dashboard_sql.begun_hour(rollup, self.generation), until_us=until_us, **_of(hour))
-            if hour in recent:
+                self._do(dashboard_sql.copy_minutes(rollup, f"speed.{rollup.name}", self.generation), **values)
+            if hour in plan.recent():
                 statement = dashboard_sql.recent_changes("speed.recent_changes", self.generation)
-                self._do(statement, until_us=until_us, since=plan.now - RECENT_HOURS * HOUR, **_of(hour))
-            dashboard_ledgers.took_in(self.cursor, self.generation, hour, until_us)
-            self._commit()
-        dashboard_ledgers.running(self.cursor, self.generation, plan.run_id, plan.now)
-        self.tell(f"{len(hours)} hours of the speed layer, up to {plan.now:%H:%M:%S}")
-
-    def tidy(self) -> None:
-        """Raw events where they are asked for; then the invented hour has done its work."""
-        plan = self.plan
+                self._do(statement, since=plan.now - RECENT_HOURS * HOUR, **values)
+            ledgers.took_in(self.cursor, self.totals, self.generation, hour, plan.now)
+        ledgers.running(self.cursor, self.generation, plan.run_id, plan.now)
         if plan.raw:
-            self._do(dashboard_sql.raw_table())
-            for number in reversed(range(plan.raw)):
-                hour = plan.running - number * HOUR
-                until_us = (plan.now - hour) // timedelta(microseconds=1)
-                statement = dashboard_sql.recent_changes(f"{SCHEMA}.raw_events", self.generation, is_whole=True)
-                self._do(statement, until_us=until_us, since=hour, **_of(hour))
-            self._do(f"CREATE INDEX ON {SCHEMA}.raw_events (event_time)")
-            self._do(f"GRANT USAGE ON SCHEMA {SCHEMA} TO wikiweir_reader")
-            self._do(f"GRANT SELECT ON {SCHEMA}.raw_events TO wikiweir_reader")
-        for name in dashboard_sql.scaffolding():
-            self._do(f"DROP TABLE {SCHEMA}.{name}")
-        if not plan.raw:
-            self._do(f"DROP SCHEMA {SCHEMA}")
+            self._raw_events()
+        return f"{len(plan.live())} hours of the speed layer, up to {plan.now:%H:%M:%S}"
 
+    def _raw_events(self) -> None:
+        plan = self.plan
+        self._do(dashboard_sql.raw_table())
+        for number in reversed(range(plan.raw)):
+            hour = plan.running - number * HOUR
+            statement = dashboard_sql.recent_changes(f"{SCHEMA}.raw_events", self.generation, is_whole=True)
+            self._do(statement, since=hour, **plan.values(hour))
+        self._do(f"CREATE INDEX ON {SCHEMA}.raw_events (event_time)")
+        self._do(f"GRANT USAGE ON SCHEMA {SCHEMA} TO wikiweir_reader")
+        self._do(f"GRANT SELECT ON {SCHEMA}.raw_events TO wikiweir_reader")
 
-def _of(hour: datetime) -> dict[str, Any]:
-    """What the statements that copy an hour are told of it."""
-    number = dashboard_facts.level(hour)
-    return {
-        "start": hour,
-        "level": number,
-        "part": LEVELS[number],
-        "word": dashboard_facts.own_word(hour),
-        "digits": dashboard_facts.own_digits(hour),
-    }
+    def finish(self) -> str:
+        """Tops of weeks and months; then the invented hour has done its work."""
+        self._do("SELECT batch.rank_periods()")
+        if self.plan.raw:
+            self._do(f"DROP TABLE {', '.join(f'{SCHEMA}.{name}' for name in dashboard_sql.scaffolding())}")
+        else:
+            self._do(f"DROP SCHEMA {SCHEMA} CASCADE")
+        return "weeks and months"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -273,9 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     settings = load()
     migrate(settings)
-    with psycopg2.connect(settings.postgres_dsn("owner")) as connection, connection.cursor() as cursor:
-        cursor.execute("SET timezone = 'UTC'; SELECT date_trunc('second', now())")
-        now = (cursor.fetchone() or ())[0]
+    now = SystemClock().now().replace(second=0, microsecond=0)
     more = {"seed": args.seed, "scale": args.scale, "is_hostile": not args.tame, "raw": args.raw_hours}
     plan = of_days(args.days, now, **more) if args.days else of_hours(args.hours, args.history_days, now, **more)
     try:

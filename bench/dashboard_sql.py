@@ -94,32 +94,15 @@ def _placed(metric: Metric) -> str:
 
 
 def copy_minutes(rollup: Rollup, table: str, generation: int | None = None) -> str:
-    """Its minutes in an hour; with the generation, in the speed layer."""
+    """Its minutes in an hour, those before now; with the generation, in the speed layer."""
     values = ["%(start)s + minute", *map(_shown, _dimensions(rollup)), *map(_placed, rollup.additive)]
+    columns = list(rollup.columns)
+    if generation is not None:
+        columns, values = ["generation", *columns], [str(generation), *values]
     return (
-        f"INSERT INTO {table} ({_into(rollup, generation)}) SELECT {_led(generation, values)}"
-        f" FROM {SCHEMA}.{rollup.name}_minute WHERE level = %(level)s"
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"
+        f" FROM {SCHEMA}.{rollup.name}_minute WHERE level = %(level)s AND %(start)s + minute < %(now)s"
     )
-
-
-def begun_hour(rollup: Rollup, generation: int) -> str:
-    """The minutes of an hour that is not over, up to now."""
-    keys = [*_dimensions(rollup), *flags(rollup)]
-    values = ["%(start)s + minute", *map(_shown, _dimensions(rollup)), *map(_placed, rollup.additive)]
-    return (
-        f"INSERT INTO speed.{rollup.name} ({_into(rollup, generation)}) SELECT {_led(generation, values)} FROM ("
-        f"SELECT date_trunc('minute', event_time) AS minute, {', '.join([*keys, *_sums(rollup)])}"
-        f" FROM {SCHEMA}.events WHERE draw < %(part)s AND at_us < %(until_us)s AND ({rollup.where})"
-        f" GROUP BY minute, {', '.join(keys)}) AS begun"
-    )
-
-
-def _into(rollup: Rollup, generation: int | None) -> str:
-    return ", ".join(["generation"] * (generation is not None) + list(rollup.columns))
-
-
-def _led(generation: int | None, values: list[str]) -> str:
-    return ", ".join([] if generation is None else [str(generation)]) + (", " if generation else "") + ", ".join(values)
 
 
 def copy_hour(rollup: Rollup) -> str:
@@ -186,6 +169,7 @@ def recent_changes(table: str, generation: int, *, is_whole: bool = False) -> st
         names, values = [*names, "is_edit"], [*values, "is_edit"]
     return (
         f"INSERT INTO {table} (generation, {', '.join(names)}) SELECT {generation}, {', '.join(values)}"
-        f" FROM {SCHEMA}.events WHERE draw < %(part)s AND at_us < %(until_us)s AND %(start)s + event_time >= %(since)s"
+        f" FROM {SCHEMA}.events WHERE draw < %(part)s"
+        " AND %(start)s + event_time >= %(since)s AND %(start)s + event_time < %(now)s"
         " ORDER BY at_us"
     )

@@ -1,7 +1,7 @@
 """The tiles of the dashboards as a viewer's browser asks for them, the SQL each comes to, and how long both take.
 
 The questions are those of `dashboards.checks`: the charts' own forms, with the filters' defaults. The surprising thing:
-the SQL is not ours. Superset is asked what it would run, and that is run again without Superset, as the reader role.
+the SQL is not ours. Superset tells what it has run, and that is run again without Superset, as the reader role.
 """
 
 import json
@@ -24,10 +24,10 @@ from wikiweir.settings import Settings
 
 CLOCK = SystemClock()
 PULSE = "pulse"
+LONGEST = {PULSE: "Last 180 minutes : now", "patrol": "Last 180 minutes : now", "history": "Last 31 days : now"}
+"""Look back that a dashboard allows and does not open with."""
 BOUND = re.compile(r"(activity|edit_sizes)(_places)?|(newest_)?top_\w+|editors_by_period")
 """Datasets over minutes by wiki and class, and over tops: few rows, whatever is asked of them."""
-LONGEST_LOOK_BACK = "Last 180 minutes : now"
-"""That Pulse allows."""
 
 
 class Viewer(Superset):
@@ -44,12 +44,12 @@ class Viewer(Superset):
         twin._session = session
         return twin
 
-    def answer(self, tile: "Tile", **changes: Any) -> tuple[float, dict[str, Any]]:
-        """Seconds, and Superset's answer. `changes`: of the question, e.g. force=True for one past the cache."""
-        if tile.context is None:
-            asked = {"data": {"form_data": json.dumps(tile.form)}, "params": _flags(changes)}
+    def answer(self, tile: "Tile", *, is_cold: bool = False) -> tuple[float, dict[str, Any]]:
+        """Seconds, and Superset's answer; `is_cold`: past its cache."""
+        if tile.context is None:  # a viz type that is older than query contexts
+            asked = {"data": {"form_data": json.dumps(tile.form)}, "params": {"force": "true"} if is_cold else {}}
             return self._timed(tile.name, "superset/explore_json/", **asked)
-        return self._timed(tile.name, "api/v1/chart/data", json=tile.context | changes)
+        return self._timed(tile.name, "api/v1/chart/data", json=tile.context | {"force": is_cold})
 
     def _timed(self, name: str, path: str, **asked: Any) -> tuple[float, dict[str, Any]]:
         began = CLOCK.monotonic()
@@ -59,12 +59,6 @@ class Viewer(Superset):
         if response.status_code != requests.codes.ok:
             raise SupersetError(f"{name}: {response.status_code} {told[:300]!r}")
         return seconds, dict(json.loads(told))
-
-
-def _flags(changes: dict[str, Any]) -> dict[str, str]:
-    """The same for the address of viz types that are older than query contexts."""
-    flags = {"force": "true"} if changes.get("force") else {}
-    return flags | ({"query": "true"} if changes.get("result_type") == "query" else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +96,12 @@ def tiles(asker: Viewer) -> list[Tile]:
     return found
 
 
-def looking_back(tile: Tile, time_range: str) -> Tile | None:
-    """The same tile with another look-back; none if the dashboard's does not act on it."""
+def longest(tile: Tile) -> Tile | None:
+    """The same tile with the longest look back; none if its dashboard's does not act on it."""
     extra = tile.form["extra_form_data"]
-    if "time_range" not in extra:
+    if "time_range" not in extra or tile.story not in LONGEST:
         return None
-    form = tile.form | {"extra_form_data": extra | {"time_range": time_range}}
+    form = tile.form | {"extra_form_data": extra | {"time_range": LONGEST[tile.story]}}
     return replace(tile, form=form, context=_context(form))
 
 
@@ -116,8 +110,8 @@ def _context(form: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def questions(asker: Viewer, tile: Tile) -> list[str]:
-    """The SQL that Superset would run for it."""
-    _, told = asker.answer(tile, result_type="query")
+    """The SQL that Superset ran for it. (Told without running it, it would leave out the times compared with.)"""
+    _, told = asker.answer(tile, is_cold=True)
     texts = [one["query"] for one in told["result"]] if "result" in told else [told["query"]]
     return [statement for text in texts for statement in _statements(text)]
 
@@ -143,13 +137,7 @@ def time_sql(settings: Settings, statements: Sequence[str], rounds: int) -> list
 
 def time_cold(asker: Viewer, tile: Tile, rounds: int) -> list[float]:
     """Seconds of Superset's answers past its cache."""
-    return [asker.answer(tile, force=True)[0] for _ in range(rounds)]
-
-
-def time_warm(asker: Viewer, tile: Tile, rounds: int) -> list[float]:
-    """Seconds of answers from its cache. (It holds them for some seconds; the first one fills it.)"""
-    asker.answer(tile)
-    return [asker.answer(tile)[0] for _ in range(rounds)]
+    return [asker.answer(tile, is_cold=True)[0] for _ in range(rounds)]
 
 
 def spread(values: Sequence[float]) -> Document:

@@ -113,8 +113,8 @@ class Writing:
         return [Batch(*json.loads(line)) for line in lines if line.endswith("\n")]
 
     def seconds(self, first: float, end: float) -> list[float]:
-        """Of the batches begun in a span of the machine's clock."""
-        found = [batch.seconds for batch in self.batches() if first <= batch.began < end]
+        """Of the batches begun in a span of the machine's clock; those without an event cost nothing."""
+        found = [batch.seconds for batch in self.batches() if batch.events and first <= batch.began < end]
         if not found:
             raise RuntimeError(f"expected batches of the speed layer's writer within {end - first:.0f} s, found none")
         return found

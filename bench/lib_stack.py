@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from local.ports import LOOPBACK
 from local.processes import Program, wait_until
 from local.source import Wish
 from wikiweir.clock import SystemClock
-from wikiweir.settings import PROJECT, Settings
+from wikiweir.settings import PROJECT, Settings, load
 
 CLOCK = SystemClock()
 
@@ -78,31 +78,38 @@ def replaying(folder: Path, rate: float, seed: int, history: str | None) -> Iter
 
 
 @contextmanager
+def of_its_own(folder: Path, wish: Wish, without: Collection[str]) -> Iterator[tuple[Instance, Settings]]:
+    """What `up` starts, with its state in `folder`, stopped afterwards."""
+    before = os.environ.get("WIKIWEIR_HOME")
+    os.environ["WIKIWEIR_HOME"] = str(folder / "home")
+    report = stack.Report(say=lambda line: console.print(line, markup=False, style="dim"))
+    try:
+        try:
+            instance, _ = stack.up(wish, report, without=frozenset(without))
+            yield instance, load()  # Superset's address came after the settings of `up` were read
+        finally:
+            stack.down(report)
+    finally:
+        if before is None:
+            del os.environ["WIKIWEIR_HOME"]
+        else:
+            os.environ["WIKIWEIR_HOME"] = before
+
+
+@contextmanager
 def running(
     folder: Path,
     rate: float,
     *,
     seed: int = 1,
     history: str | None = None,
-    without: Sequence[str] = ("airflow", "superset"),
+    without: Collection[str] = ("airflow", "superset"),
 ) -> Iterator[Stack]:
     """The whole stack in `folder`, fed at `rate` events a second (from `history` ago on), stopped afterwards."""
-    before = os.environ.get("WIKIWEIR_HOME")
-    os.environ["WIKIWEIR_HOME"] = str(folder / "home")
-    report = stack.Report(say=lambda line: console.print(line, markup=False, style="dim"))
-    try:
-        with replaying(folder / "replay", rate, seed, history) as replay:
-            try:
-                wish = Wish(url=f"http://{LOOPBACK}:{replay.port}", since=history)
-                instance, settings = stack.up(wish, report, without=frozenset(without))
-                yield Stack(instance, settings, replay)
-            finally:
-                stack.down(report)
-    finally:
-        if before is None:
-            del os.environ["WIKIWEIR_HOME"]
-        else:
-            os.environ["WIKIWEIR_HOME"] = before
+    with replaying(folder / "replay", rate, seed, history) as replay:
+        wish = Wish(url=f"http://{LOOPBACK}:{replay.port}", since=history)
+        with of_its_own(folder, wish, without) as (instance, settings):
+            yield Stack(instance, settings, replay)
 
 
 def wait_for(seconds: float) -> None:

@@ -17,7 +17,7 @@ from wikiweir.clock import SystemClock
 from wikiweir.rollups import ROLLUPS
 
 SCALE = 0.004
-NOW = datetime.now(UTC).replace(minute=20, second=30, microsecond=0)
+NOW = datetime.now(UTC).replace(minute=20, second=0, microsecond=0)
 PLAN = Plan(now=NOW, hours=30, minutes=30, key_minutes=4, speed=3, scale=SCALE, raw=34)
 PUBLISHED = "date_trunc('hour', event_time) IN (SELECT hour FROM ops.published_hours)"
 TRUTHS = {
