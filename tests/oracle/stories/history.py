@@ -8,7 +8,7 @@ from tests.oracle.tile import EDITS, HOURS, PAGE, USER, Tile, of_newest_hour, ti
 TILES = {
     "exactness": tile("ever", of=m.source, by={"Exact numbers": "exact", "Newest event": "newest"}),
     "edits_newest_hour": of_newest_hour("activity", "edits", total("edits"), where=m.is_published),
-    "editors_newest_hour": of_newest_hour("user_activity", "Editors", m.EDITORS, where=m.is_published),
+    "editors_newest_hour": of_newest_hour("user_activity", "editors", m.EDITORS, where=m.is_published),
     "new_pages_newest_hour": of_newest_hour("activity", "new_pages", total("new_pages"), where=m.is_published),
     "growth_newest_hour": of_newest_hour("activity", "bytes_net", m.net, where=m.is_published),
     "edits_by_hour": tile("days", of=m.hours_over, by=HOURS, numbers=EDITS),
@@ -29,7 +29,7 @@ TILES = {
         where=lambda row: m.is_published(row) and m.is_known(row),
         by={"window_start": m.day},
         spread="user_class",
-        numbers={"Editors": m.EDITORS},
+        numbers={"editors": m.EDITORS},
     ),
     "week_heat_map": tile(
         "days",

@@ -2,7 +2,7 @@
 
 from tests.oracle import measures as m
 from tests.oracle.measures import named, total
-from tests.oracle.tile import EDITS, MINUTES, PAGE, USER, key_figure, tile
+from tests.oracle.tile import EDITS, MINUTES, USER, key_figure, tile
 
 TILES = {
     "events_a_second": key_figure("activity", "Events a second", m.events_a_second),
@@ -34,7 +34,19 @@ TILES = {
         order="bytes_moved",
         limit=60,
     ),
-    "top_pages": tile("hours", of="page_activity", by=named("wiki", "title"), numbers=PAGE, order="edits", limit=50),
+    "top_pages": tile(
+        "hours",
+        of="page_activity",
+        by=named("wiki", "title"),
+        numbers={
+            "Edits": total("edits"),
+            "Added": total("bytes_added"),
+            "Removed": total("bytes_removed"),
+            "Reverts": total("reverts"),
+        },
+        order="Edits",
+        limit=50,
+    ),
     "top_editors": tile(
         "hours",
         of="user_activity",
