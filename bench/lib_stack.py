@@ -20,7 +20,7 @@ from local.ports import LOOPBACK
 from local.processes import Program, wait_until
 from local.source import Wish
 from wikiweir.clock import SystemClock
-from wikiweir.settings import PROJECT, Settings, load
+from wikiweir.settings import PROJECT, Settings
 
 CLOCK = SystemClock()
 
@@ -85,8 +85,7 @@ def of_its_own(folder: Path, wish: Wish, without: Collection[str]) -> Iterator[t
     report = stack.Report(say=lambda line: console.print(line, markup=False, style="dim"))
     try:
         try:
-            instance, _ = stack.up(wish, report, without=frozenset(without))
-            yield instance, load()  # Superset's address came after the settings of `up` were read
+            yield stack.up(wish, report, without=frozenset(without))
         finally:
             stack.down(report)
     finally:

@@ -91,16 +91,16 @@ def up(
     source.judge(instance, wish, contact=contact)
     instances.create(instance)
     source.bind(instance, wish, contact=contact, now_ms=report.clock.now_ms())
+    with_airflow, with_superset = "airflow" not in without, "superset" not in without
+    superset.announce(instance, is_running=with_superset)
     settings = load()
     supervisor = Supervisor(instance, report.clock)
-    with_airflow, with_superset = "airflow" not in without, "superset" not in without
     for application in ("airflow", "superset"):
         if application not in without:
             bootstrap.ensure_application(toolchain.root(), application)
     with report.stage("configuration, supervisor"):
         toolchain.java(settings.java_home)
         check_ports(instance, supervisor)
-        superset.announce(instance, is_running=with_superset)
         spark.write_configuration(instance, settings)
         left_out = without | (frozenset() if with_airflow else frozenset(airflow.PROGRAMS))
         specs = [spec for spec in programs(instance, settings) if spec.name not in left_out]
