@@ -21,8 +21,8 @@ METRIC_KEYS = ("metric", "secondary_metric", "x", "y", "size", "timeseries_limit
 METRICS_KEYS = ("metrics", "metrics_b", "percent_metrics")
 DIMENSION_KEYS = ("x_axis", "groupby", "groupby_b", "columns", "all_columns", "entity", "series")
 GRAINS = {"_hourly": "PT1H", "_daily": "P1D"}
-TIME_AXIS = "{ xAxis: { splitNumber: 5, axisLabel: { showMaxLabel: false } } }"
-"""With the usual ten labels and one more at the axis' end, they touch at 1024 pixels."""
+TIME_AXIS = "{ xAxis: { splitNumber: 5, axisLabel: { showMaxLabel: false, padding: [0, 4] } } }"
+"""With the usual ten labels, one more at the axis' end and nothing between them, they touch at 1024 pixels."""
 MINUTES = ("serving.activity", "serving.user_activity", "serving.page_activity", "serving.edit_sizes")
 
 

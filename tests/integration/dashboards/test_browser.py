@@ -167,7 +167,7 @@ def test_numbers_move_and_filters_act(rig: AirflowRig, analyst: Person) -> None:
     assert not words & {other for (other,) in others}
 
 
-def test_changed_by_hand_it_is_put_back_and_without_its_file_it_goes(rig: AirflowRig, tmp_path: Path) -> None:
+def test_a_chart_changed_by_hand_is_put_back_and_one_without_a_file_goes(rig: AirflowRig, tmp_path: Path) -> None:
     uuid, gone = identity("chart", "pulse/edits"), identity("chart", "pulse/minor_and_major")
     with superset(rig) as there:
         before = {thing.uuid: thing.number for thing in there.standing("chart")}
@@ -186,6 +186,8 @@ def test_changed_by_hand_it_is_put_back_and_without_its_file_it_goes(rig: Airflo
         done = subprocess.run(command, cwd=copy, env=here, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert before.keys() - {thing.uuid for thing in there.standing("chart")} == {gone}
+        rig.wait_finished(rig.trigger(DAG), DAG, "sync")
+        assert before.keys() == {thing.uuid for thing in there.standing("chart")}
 
 
 def test_superset_reads_and_never_writes(rig: AirflowRig) -> None:
