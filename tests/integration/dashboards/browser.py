@@ -5,7 +5,7 @@ because Superset draws only the tiles that can be seen.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from dashboards.stories import identity
 from local import chromium
 
 WIDE, NARROW, TALL = 1440, 1024, 9000
-PATIENCE_MS = 180_000
+PATIENCE_MS, LOOK_EVERY_MS = 180_000, 500
 """For a page or a tile: two cores are shared with everything that the stack does."""
 
 TILE = '[data-test="dashboard-component-chart-holder"]:has([data-test="slice-header"])'
@@ -77,16 +77,26 @@ class Person:
         found = self.page.locator(TILE).evaluate_all(LOOK)
         return [Tile(**tile) for tile in found]
 
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Look again and again."""
+        for _ in range(PATIENCE_MS // LOOK_EVERY_MS):
+            if is_so():
+                return
+            self.page.wait_for_timeout(LOOK_EVERY_MS)
+        raise TimeoutError("\n".join(f"{tile.title}: {tile}" for tile in self.tiles()))
+
     def settled(self) -> list[Tile]:
         """Wait until no tile is loading, twice in a row; the tiles then."""
         calm = 0
-        for _ in range(PATIENCE_MS // 500):
+
+        def is_calm() -> bool:
+            nonlocal calm
             tiles = self.tiles()
             calm = calm + 1 if tiles and all(not tile.loading and tile.drawn for tile in tiles) else 0
-            if calm == 2:
-                return tiles
-            self.page.wait_for_timeout(500)
-        raise TimeoutError(f"still loading: {[tile.title for tile in self.tiles() if tile.loading or not tile.drawn]}")
+            return calm == 2
+
+        self.wait_until(is_calm)
+        return self.tiles()
 
     def tile(self, title: str) -> Tile:
         """The tile of that title, as it is now."""
