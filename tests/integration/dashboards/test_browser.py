@@ -30,6 +30,7 @@ from tests.integration.speed_rig import event
 from wikiweir.hours import LENGTH, Hour
 from wikiweir.settings import PROJECT
 
+pytestmark = pytest.mark.timeout(1800)  # the first of them starts the stack and sees an hour published
 PICTURES = os.environ.get("PICTURES")
 DAG = "dashboards_rebuild"
 STORIES = [story.name for story in load().stories]
