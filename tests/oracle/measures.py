@@ -143,6 +143,10 @@ def is_published(row: Row) -> bool:
     return bool(row["layer"] == "batch")
 
 
+def is_final_edit(row: Row) -> bool:
+    return is_published(row) and is_edited(row)
+
+
 def is_live(row: Row) -> bool:
     return not is_published(row)
 

@@ -7,11 +7,11 @@ from tests.oracle.tile import EDITS, HOURS, PAGE, USER, Tile, of_newest_hour, ti
 
 TILES = {
     "exactness": tile("ever", of=m.source, by={"Exact numbers": "exact", "Newest event": "newest"}),
-    "edits_newest_hour": of_newest_hour("activity", "edits", total("edits"), where=m.is_published),
+    "edits_newest_hour": of_newest_hour("activity", "edits", total("edits"), where=m.is_final_edit),
     "editors_newest_hour": of_newest_hour("user_activity", "editors", m.EDITORS, where=m.is_published),
-    "new_pages_newest_hour": of_newest_hour("activity", "new_pages", total("new_pages"), where=m.is_published),
-    "growth_newest_hour": of_newest_hour("activity", "bytes_net", m.net, where=m.is_published),
-    "edits_by_hour": tile("days", of=m.hours_over, by=HOURS, numbers=EDITS),
+    "new_pages_newest_hour": of_newest_hour("activity", "new_pages", total("new_pages"), where=m.is_final_edit),
+    "growth_newest_hour": of_newest_hour("activity", "bytes_net", m.net, where=m.is_final_edit),
+    "edits_by_hour": tile("days", of=m.hours_over, where=m.is_edited, by=HOURS, numbers=EDITS),
     "edits_by_day": tile(
         "days",
         of="activity",
@@ -34,7 +34,7 @@ TILES = {
     "week_heat_map": tile(
         "days",
         of=m.hours_over,
-        where=lambda row: row["user_class"] in m.PEOPLE,
+        where=lambda row: m.is_edited(row) and row["user_class"] in m.PEOPLE,
         by={"Hour (UTC)": m.hour_of_day, "Weekday": m.weekday},
         numbers={"Edits an hour": lambda rows: total("edits")(rows) / m.distinct("hour")(rows)},
     ),
@@ -50,13 +50,14 @@ TILES = {
         (
             Question(
                 of=m.hours_over,
+                where=m.is_edited,
                 by=HOURS,
                 numbers={
                     "bytes_added": total("bytes_added"),
                     "Bytes removed": lambda rows: -total("bytes_removed")(rows),
                 },
             ),
-            Question(of=m.hours_over, by=HOURS, numbers={"bytes_net": m.net}),
+            Question(of=m.hours_over, where=m.is_edited, by=HOURS, numbers={"bytes_net": m.net}),
         ),
         "days",
     ),
@@ -71,6 +72,7 @@ TILES = {
     "new_pages_by_wiki": tile(
         "days",
         of="activity",
+        where=m.is_edited,
         by=named("wiki"),
         numbers={"new_pages": total("new_pages"), **EDITS, "bytes_net": m.net},
         order="new_pages",
