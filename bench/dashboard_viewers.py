@@ -47,7 +47,7 @@ class Browser:
         number, tile = numbered
         try:
             self.seconds.append(self.sessions[number % len(self.sessions)].answer(tile)[0])
-        except Exception as failure:
+        except Exception as failure:  # of a thread: told with all others when it is over
             self.failures.append(f"{tile.name}: {failure}")
 
 

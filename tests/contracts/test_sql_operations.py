@@ -9,21 +9,8 @@ import pytest
 from psycopg2.extensions import connection
 
 from tests.conftest import Postgres
+from tests.contracts.queries import rows
 from wikiweir.clock import SystemClock
-
-
-def rows(connected: connection, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    with connected.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall() if cursor.description else []
-
-
-@pytest.fixture(scope="module")
-def hour() -> datetime:
-    """The running hour; not in its last half minute, because it must last as long as these tests."""
-    if SystemClock().now().minute + SystemClock().now().second / 60 > 59.5:
-        SystemClock().sleep(31)
-    return SystemClock().now().replace(minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture

@@ -3,31 +3,16 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from psycopg2.extensions import connection
 
 from sql.serving import PLACES
 from tests.conftest import Postgres
-from wikiweir.clock import SystemClock
+from tests.contracts.queries import rows
 from wikiweir.rollups import SUFFIXES, Grain, Rollup
 
 ANNA, BERT, NOBODY = (f"00000000-0000-0000-0000-{n:012}" for n in (1, 2, 0))
-
-
-def rows(connected: connection, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    with connected.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall() if cursor.description else []
-
-
-@pytest.fixture(scope="module")
-def hour() -> datetime:
-    """The running hour; not in its last half minute, because it must last as long as these tests."""
-    if SystemClock().now().minute + SystemClock().now().second / 60 > 59.5:
-        SystemClock().sleep(31)
-    return SystemClock().now().replace(minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture(scope="module")

@@ -53,5 +53,4 @@ def changes(where: Any, order: str = "event_time", **asked: Any) -> Tile:
 EDITS = {"edits": total("edits")}
 MINUTES = {"window_start": m.minute}
 HOURS = {"window_start": m.hour}
-PAGE = {**EDITS, **{name: total(name) for name in ("bytes_added", "bytes_removed", "reverts")}}
 USER = named("user_name", "user_class", "user_key")

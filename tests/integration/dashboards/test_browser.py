@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from dashboards.client import Superset
+from dashboards.client import Superset, SupersetError
 from dashboards.stories import identity, load
+from dashboards.sync import connected
 from local import chromium, toolchain
 from local.instance import Instance
 from tests.integration.airflow_rig import AirflowRig
@@ -77,9 +78,9 @@ def analyst(rig: AirflowRig, visitor: Person) -> Person:
 
 
 def superset(rig: AirflowRig) -> Superset:
-    assert rig.settings.superset_url is not None
-    return Superset(rig.settings.superset_url, rig.settings.superset_user,
-                    rig.settings.superset_password.get_secret_value())  # fmt: skip
+    there = connected(rig.settings)
+    assert there is not None
+    return there
 
 
 def send_hostile(rig: AirflowRig) -> None:
@@ -191,5 +192,5 @@ def test_superset_reads_and_never_writes(rig: AirflowRig) -> None:
         [database] = [thing for thing in there.standing("database") if thing.uuid == identity("database", "Wikiweir")]
         for statement in ("DELETE FROM ops.incidents", "CREATE TABLE ops.mine (n int)", "SELECT * FROM speed.activity"):
             asked = {"database_id": database.number, "sql": statement, "runAsync": False}
-            with pytest.raises(Exception, match=r"(?i)permission denied|not allowed|read-only|DML"):
+            with pytest.raises(SupersetError, match=r"(?i)permission denied|not allowed|read-only|DML"):
                 there._call("POST", "api/v1/sqllab/execute/", json=asked)

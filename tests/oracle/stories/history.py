@@ -3,7 +3,7 @@
 from tests.oracle import measures as m
 from tests.oracle.measures import named, total
 from tests.oracle.questions import Question
-from tests.oracle.tile import EDITS, HOURS, PAGE, USER, Tile, of_newest_hour, tile
+from tests.oracle.tile import EDITS, HOURS, USER, Tile, of_newest_hour, tile
 
 TILES = {
     "exactness": tile("ever", of=m.source, by={"Exact numbers": "exact", "Newest event": "newest"}),
@@ -88,7 +88,7 @@ TILES = {
     "top_pages": tile(
         "ever",
         of=m.pages_of_newest_day,
-        by=named("wiki", "title", *PAGE),
+        by=named("wiki", "title", "edits", "bytes_added", "bytes_removed", "reverts"),
         order="edits",
         limit=100,
     ),
