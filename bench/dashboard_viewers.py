@@ -1,8 +1,8 @@
 """Ten people who look at Pulse, and what that costs: how long they wait, and how long the speed layer's writer does.
 
-Each viewer is a browser: all tiles at once over six connections, again every ten seconds, the ten of them spread over
-those seconds. The surprising thing: the writer runs in a process of its own, so that waiting for the viewers' Python
-is not taken for waiting for PostgreSQL.
+Each viewer is a browser that refreshes as Superset has it do: every ten seconds, one tile after another, over six
+connections; the ten of them spread over those seconds. The surprising thing: the writer runs in a process of its own,
+so that waiting for the viewers' Python is not taken for waiting for PostgreSQL.
 """
 
 import json
@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event, Thread
 
 from bench.dashboard_tiles import CLOCK, Tile, Viewer, viewer
+from dashboards.bundle import REFRESH_SPREAD_MS
 from local.processes import Program
 from wikiweir.settings import PROJECT, Settings
 
@@ -27,28 +29,37 @@ CATCH_UP_SECONDS = 900.0
 
 @dataclass
 class Browser:
-    """One viewer's tab."""
+    """One viewer's tab; `seconds`: from when a tile was due to when it was there."""
 
-    sessions: list[Viewer]
+    sessions: Sequence[Viewer]
     tiles: Sequence[Tile]
     seconds: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def look(self, delay: float, is_over: Event) -> None:
         """Refresh, until it is over."""
-        is_over.wait(delay)
+        gap = REFRESH_SPREAD_MS / 1000 / max(len(self.tiles) - 1, 1)
+        free: SimpleQueue[Viewer] = SimpleQueue()
+        for session in self.sessions:
+            free.put(session)
+        due = CLOCK.monotonic() + delay
         with ThreadPoolExecutor(len(self.sessions)) as pool:
             while not is_over.is_set():
-                began = CLOCK.monotonic()
-                list(pool.map(self._ask, enumerate(self.tiles)))
-                is_over.wait(max(0.0, EVERY_SECONDS - (CLOCK.monotonic() - began)))
+                for number, tile in enumerate(self.tiles):
+                    if is_over.wait(max(0.0, due + number * gap - CLOCK.monotonic())):
+                        break
+                    pool.submit(self._ask, tile, due + number * gap, free)
+                due += EVERY_SECONDS
 
-    def _ask(self, numbered: tuple[int, Tile]) -> None:
-        number, tile = numbered
+    def _ask(self, tile: Tile, due: float, free: "SimpleQueue[Viewer]") -> None:
+        session = free.get()
         try:
-            self.seconds.append(self.sessions[number % len(self.sessions)].answer(tile)[0])
+            session.answer(tile)
+            self.seconds.append(CLOCK.monotonic() - due)
         except Exception as failure:  # of a thread: told with all others when it is over
             self.failures.append(f"{tile.name}: {failure}")
+        finally:
+            free.put(session)
 
 
 def look_on(settings: Settings, tiles: Sequence[Tile], seconds: float, viewers: int = VIEWERS) -> list[float]:

@@ -10,7 +10,7 @@ import json
 import zipfile
 from typing import Any
 
-from dashboards import filters, habits, layout, query_context
+from dashboards import empty, filters, habits, layout, query_context
 from dashboards.colours import LABEL_COLOURS
 from dashboards.stories import Chart, Dataset, Stories, Story, identity
 
@@ -23,6 +23,9 @@ MASK = "X" * 10
 """Superset's sign for a password that comes beside the bundle."""
 TIMEOUT_MS = 30_000
 """No tile may hold a connection for longer."""
+
+REFRESH_SPREAD_MS = 9_000
+"""A refresh asks for one tile after another over at least so long: ten viewers' tiles at once would wait in a line."""
 
 UNREFRESHED = 300
 """Seconds after which the answers of a dashboard that does not refresh by itself are old."""
@@ -134,7 +137,7 @@ def dashboard_file(story: Story, stories: Stories, notice: str | None) -> dict[s
         "dashboard_title": story.dashboard.title,
         "description": story.dashboard.about,
         "slug": story.name,
-        "css": CSS,
+        "css": f"{CSS}{empty.css(story)}\n",
         "uuid": identity("dashboard", story.name),
         "published": True,
         "position": layout.positions(story, numbers, notice),
@@ -145,6 +148,8 @@ def dashboard_file(story: Story, stories: Stories, notice: str | None) -> dict[s
             "cross_filters_enabled": False,
             "filter_bar_orientation": "HORIZONTAL",
             "refresh_frequency": story.dashboard.refresh_seconds,
+            "stagger_refresh": True,
+            "stagger_time": REFRESH_SPREAD_MS,
             "timed_refresh_immune_slices": [],
             "expanded_slices": {},
             "color_scheme": habits.SCHEME,

@@ -94,7 +94,7 @@ class Link(_Strict):
 
 class Chart(_Strict):
     """One chart file, written out. `time`: its own time range; `where`: a condition over its rows, `having` over its
-    groups.
+    groups; `empty`: what its tile says where there is nothing to show.
     """
 
     title: str = Field(pattern=r"^[^<>]+$")
@@ -104,6 +104,7 @@ class Chart(_Strict):
     time: str | None = None
     where: str | None = None
     having: str | None = None
+    empty: str | None = None
     link: Link | tuple[Link, ...] = ()
     params: dict[str, Any]
 

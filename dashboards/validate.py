@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # psycopg2's class has a lower-case name
 
-from dashboards import filters, questions
+from dashboards import empty, filters, questions
 from dashboards.bundle import form_of
 from dashboards.habits import DIMENSION_KEYS, METRIC_KEYS, METRICS_KEYS, names
 from dashboards.layout import WIDTH
@@ -70,6 +70,8 @@ def of_chart(chart: Chart, stories: Stories) -> Iterator[str]:
         yield "viz table needs params.all_columns, or groupby and metrics"
     if chart.links and chart.viz != "table":
         yield f"link is for viz table, not for {chart.viz}"
+    if not chart.empty and chart.dataset not in empty.by_dataset():
+        yield f"empty.yaml has no words for charts on {chart.dataset}, and the chart has none of its own (empty)"
     dataset = stories.datasets.get(chart.dataset)
     if dataset is None:
         yield f"there is no dataset {chart.dataset}"

@@ -21,8 +21,12 @@ from wikiweir.settings import PROJECT, Settings, load
 CONFIGURATION = PROJECT / "dashboards" / "superset_config.py"
 """What is the same in every instance."""
 
-THREADS = 8
-"""Requests at a time: PostgreSQL works while a thread waits, and ten viewers ask about twenty times a second."""
+WORKERS = 2
+"""Processes, some 250 MiB each: Python of one uses one core, and ten viewers of Pulse ask 21 times a second."""
+THREADS = 4
+"""Requests at a time in each: PostgreSQL works while a thread waits."""
+IDLE_SECONDS = 75
+"""A browser's connection outlives the refresh of ten seconds; one that waits takes no thread."""
 
 FOREIGN = ("WIKIWEIR_", "SUPERSET", "FLASK", "TALISMAN_", "GUNICORN_", "PYTHON")
 """What the shell says under these names is not for the server: our own secrets, and ways around our configuration."""
@@ -99,13 +103,14 @@ def supervised(instance: Instance, settings: Settings) -> tuple[list[str], Mappi
 
 
 def server(layout: Layout) -> list[str]:
-    """gunicorn's command line: one process, for its memory; its control socket, which is nobody's, stays off.
+    """gunicorn's command line; its control socket, which is nobody's, stays off.
 
     Not with --preload: then its master is as big as the process that serves.
     """
     address = f"{ports.LOOPBACK}:{layout.port}"
-    command = [str(SUPERSET.binary("gunicorn")), "--bind", address, "--workers", "1", "--worker-class", "gthread"]
-    command += ["--threads", str(THREADS), "--timeout", "120", "--graceful-timeout", "5"]
+    command = [str(SUPERSET.binary("gunicorn")), "--bind", address, "--workers", str(WORKERS)]
+    command += ["--worker-class", "gthread", "--threads", str(THREADS), "--timeout", "120", "--graceful-timeout", "5"]
+    command += ["--keep-alive", str(IDLE_SECONDS)]
     return [*command, "--no-control-socket", "--limit-request-line", "8190", "superset.app:create_app()"]
 
 

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 
 import psycopg2
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg2.extensions import connection
 
 from wikiweir.settings import Settings
+
+# how long an example takes says something about the machine, not about the code
+hypothesis_settings.register_profile("weir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("weir")
 
 _numbers = itertools.count(1)
 

@@ -26,6 +26,7 @@ tiles => tiles.map(tile => {
   const body = tile.querySelector('[data-test="slice-container"], .slice_container');
   const says = selector => tile.querySelector(selector) !== null;
   const text = tile.innerText;
+  const words = tile.querySelector('[aria-label="empty"] + div > p');
   return {
     title: tile.querySelector('[data-test="slice-header"]')?.innerText.trim().split('\\n')[0] ?? '',
     text: text,
@@ -33,6 +34,7 @@ tiles => tiles.map(tile => {
     loading: says('[data-test="loading-indicator"], .loading, .ant-spin-spinning'),
     failed: says('.ant-alert-error, [role="alert"]') || /unexpected error/i.test(text),
     empty: says('.ant-empty') || /no results were returned|no data/i.test(text),
+    instead: words ? getComputedStyle(words, '::after').content : '',
   };
 })
 """
@@ -48,6 +50,8 @@ class Tile:
     loading: bool
     failed: bool
     empty: bool
+    instead: str
+    """What it says for that, as CSS."""
 
 
 @dataclass(slots=True)

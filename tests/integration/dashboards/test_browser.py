@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from dashboards import empty
 from dashboards.client import Superset, SupersetError
 from dashboards.stories import identity, load
 from dashboards.sync import connected
@@ -120,11 +121,14 @@ def test_nobody_sees_them_without_a_log_in(rig: AirflowRig, visitor: Person) -> 
 
 @pytest.mark.parametrize("story", STORIES)
 def test_every_tile_is_drawn(analyst: Person, pictures: Path, story: str) -> None:
-    titles = {chart.title: name for name, chart in next(s for s in load().stories if s.name == story).placed()}
+    charts = dict(next(each for each in load().stories if each.name == story).placed())
+    titles = {chart.title: name for name, chart in charts.items()}
     tiles = {tile.title: tile for tile in analyst.open(story)}
     assert titles.keys() <= tiles.keys()
     assert not [title for title in titles if tiles[title].failed]
-    assert {name for title, name in titles.items() if tiles[title].empty} <= MAY_BE_EMPTY
+    empty_ones = {name: tiles[title].instead for title, name in titles.items() if tiles[title].empty}
+    assert empty_ones.keys() <= MAY_BE_EMPTY
+    assert empty_ones == {name: f'"{empty.words(charts[name])}"' for name in empty_ones}
     for width in (WIDE, NARROW):
         analyst.picture(pictures / f"{story}-{width}.png", width)
         assert analyst.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing hangs over"

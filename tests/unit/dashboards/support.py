@@ -26,6 +26,7 @@ def dataset(**more: Any) -> Dataset:
 
 def chart(**more: Any) -> Chart:
     told = {"title": "How many edits?", "about": "…", "dataset": "pages", "viz": "big_number_total"}
+    told |= {"empty": "No edits"}
     return Chart.model_validate(told | {"params": {"metric": "edits"}} | more)
 
 

@@ -54,6 +54,14 @@ def test_a_chart_carries_its_questions() -> None:
     assert context["queries"][0]["metrics"] == ["edits"]
 
 
+def test_an_empty_tile_says_its_own_words() -> None:
+    world = support.stories({"edits": support.chart(title='What is "big"?', empty='Nothing is "big"\nor \\ yet')})
+    css = bundle.files(world, "127.0.0.1:5432/wikiweir", None)["dashboards/pulse.yaml"]["css"]
+    rule = next(line for line in css.splitlines() if line.startswith("[data-test-chart-name="))
+    assert rule.startswith(r'[data-test-chart-name="What is \"big\"?"] ')
+    assert r'content: "Nothing is \"big\" or \\ yet";' in rule
+
+
 def test_only_what_was_made_of_a_name_is_ours() -> None:
     mine = Standing("chart", 1, FILES["charts/pulse/edits.yaml"]["uuid"], "2026-11-27T10:00:00")
     theirs = Standing("chart", 2, "5f0c9a6e-7d2f-4c3b-9f0a-0f6f2b8d7a11", "2026-11-27T10:00:00")

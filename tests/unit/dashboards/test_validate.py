@@ -21,6 +21,7 @@ def test_what_agrees_is_silent() -> None:
     ("spoiled", "expected"),
     [
         ({"dataset": "gone"}, "pulse/edits.yaml: there is no dataset gone"),
+        ({"empty": None}, "empty.yaml has no words for charts on pages"),
         ({"viz": "speedometer"}, "pulse/edits.yaml: viz speedometer is none of"),
         ({"params": {"metric": "lost"}}, "dataset pages has no metric lost"),
         ({"params": {}}, "viz big_number_total needs params.metric"),
