@@ -69,8 +69,9 @@ def answer_of(
     extra: Mapping[str, Any] | None = None,
 ) -> Answer:
     """A chart's answer; `extra`: what the dashboard's filters add to its questions, by default their defaults."""
-    if identity("chart", f"{story.name}/{name}") not in number_of:
-        return Answer(0, 0.0, "is not in Superset: run dashboards.sync")
+    needed = {"chart": f"{story.name}/{name}", "dataset": story.charts[name].dataset, "dashboard": story.name}
+    if missing := [f"{kind} {of}" for kind, of in needed.items() if identity(kind, of) not in number_of]:
+        return Answer(0, 0.0, f"{', '.join(missing)} not in Superset: run dashboards.sync")
     form = form_of(story, name, story.charts[name], stories, number_of)
     if extra is not None:
         form["extra_form_data"] = extra

@@ -18,45 +18,34 @@ YELLOW = "#E0B13A"
 VIOLET = "#8A63B8"
 SAND = "#B9A15A"
 DARK = "#44505E"
-BRONZE = "#A8703A"
-SILVER = "#9AA5B1"
-GOLD = "#D9B23C"
 
 SERIES = {
     BLUE: (
-        "people_edits",
         "edits",
         "major_edits",
         "events",
         "registered",
-        "Edits by people",
         "edit",
-        "major",
         "Major edits",
-        "batch",
         "fact",
-        "lake",
         "aggregated",
     ),
     PALE_BLUE: (
         "minor_edits",
-        "minor",
         "Minor edits",
         "open",
         "duplicate",
         "cleaned",
     ),
     GREY: (
-        "bot_edits",
         "bot",
-        "Edits by bots",
         "external",
-        "ops",
         "reconciled",
     ),
     PALE_GREY: (
         "other",
         "unchanged",
+        "unknown",
         "hidden",
         "pruned",
         "canary",
@@ -65,7 +54,6 @@ SERIES = {
         "unregistered_edits",
         "temporary",
         "Edits without an account",
-        "speed",
         "left_to_batch",
     ),
     PINK: ("anonymous",),
@@ -77,13 +65,11 @@ SERIES = {
         "equal",
         "published",
         "passed",
-        "closes",
     ),
     PALE_GREEN: ("explained",),
     RED: (
         "removed",
         "Bytes removed",
-        "bytes_removed",
     ),
     DEEP_RED: (
         "reverts",
@@ -92,19 +78,15 @@ SERIES = {
         "blocked",
         "rejected",
         "failed",
-        "critical",
-        "does not close",
     ),
     YELLOW: (
         "unpatrolled_edits",
         "Unpatrolled edits",
         "pending",
         "waiting",
-        "warning",
     ),
     VIOLET: (
         "log",
-        "quarantine",
         "rewritten",
         "checked",
     ),
@@ -116,8 +98,5 @@ SERIES = {
         "bytes_net",
         "Net bytes",
     ),
-    BRONZE: ("bronze",),
-    SILVER: ("silver",),
-    GOLD: ("gold",),
 }
 LABEL_COLOURS = {series: colour for colour, all_of_it in SERIES.items() for series in all_of_it}

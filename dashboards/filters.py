@@ -13,7 +13,7 @@ from dashboards.stories import Chart, Dataset, Filter, Story, identity
 
 def acts_on(one: Filter, name: str, chart: Chart, dataset: Dataset) -> bool:
     """Whether a filter is about a chart."""
-    if name in one.except_ or (one.only and name not in one.only):
+    if name in one.except_:
         return False
     if one.time is not None:
         return dataset.time is not None and chart.time is None

@@ -18,7 +18,7 @@ HABITS: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"
 """Viz type -> what its charts get."""
 
 METRIC_KEYS = ("metric", "secondary_metric", "x", "y", "size", "timeseries_limit_metric", "series_limit_metric")
-METRICS_KEYS = ("metrics", "metrics_b", "percent_metrics")
+METRICS_KEYS = ("metrics", "metrics_b")
 DIMENSION_KEYS = ("x_axis", "groupby", "groupby_b", "columns", "all_columns", "entity", "series")
 GRAINS = {"_hourly": "PT1H", "_daily": "P1D"}
 TIME_AXIS = "{ xAxis: { splitNumber: 5, axisLabel: { showMaxLabel: false, padding: [0, 4] } } }"
@@ -116,12 +116,12 @@ def _column_config(key: str, params: dict[str, Any], dataset: Dataset, formats: 
 def _table(chart: Chart, dataset: Dataset, params: dict[str, Any], formats: dict[str, str]) -> dict[str, Any]:
     """What a table gets by what it shows; with a link among its columns the others are guarded."""
     key = "all_columns" if params.get("all_columns") else "groupby"
-    if chart.links:
+    if chart.link:
         columns = [_guarded(column, dataset) for column in listed(params.get(key))]
-        params[key] = [*columns, *(_link(link) for link in chart.links)]
+        params[key] = [*columns, _link(chart.link)]
     return {
         "query_mode": "raw" if key == "all_columns" else "aggregate",
-        "allow_render_html": bool(chart.links),
+        "allow_render_html": chart.link is not None,
         "column_config": _column_config(key, params, dataset, formats),
     }
 

@@ -46,8 +46,6 @@ def _rows(story: Story, numbers: Mapping[str, int], notice: str | None) -> Itera
         if row.heading is not None:
             shown = {"text": row.heading, "headerSize": "MEDIUM_HEADER", "background": "BACKGROUND_TRANSPARENT"}
             yield [_component("HEADER", key, under, [], **shown)]
-        elif row.text is not None:
-            yield _text(story, str(place), row.text, row.height)
         else:
             line = _component("ROW", key, under, [], background="BACKGROUND_TRANSPARENT")
             inside = [*under, line["id"]]

@@ -1,7 +1,7 @@
 """The banner of every dashboard whose numbers are not Wikimedia's own of now.
 
 Invented data never mix with real ones, and say so wherever they are shown. The surprising thing: the banner is part of
-what is imported, so it cannot be filtered or scrolled away, and changes only with the source, which never does.
+what is imported, so it cannot be filtered away, and changes only with the source, which never does.
 """
 
 import re

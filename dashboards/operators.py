@@ -10,7 +10,6 @@ Form = dict[str, Any]
 Query = dict[str, Any]
 Rule = dict[str, Any] | None
 
-COMPARISONS = ("values", "difference", "percentage", "ratio")
 ROLLINGS = ("sum", "mean", "std")
 
 
@@ -42,7 +41,8 @@ def series(query: Query) -> list[Any]:
 
 
 def is_compared(form: Form, query: Query) -> bool:
-    return form.get("comparison_type") in COMPARISONS and bool(offsets(form, query))
+    """Whether lines of another time stand beside those of now, as values; no chart of ours shows differences."""
+    return form.get("comparison_type") == "values" and bool(offsets(form, query))
 
 
 def axis(form: Form) -> Any:
@@ -86,19 +86,6 @@ def rolling(form: Form, query: Query) -> Rule:
     return {"operation": "rolling", "options": options}
 
 
-def compare(form: Form, query: Query) -> Rule:
-    if not is_compared(form, query) or form["comparison_type"] == "values":
-        return None
-    shifted = offsets(form, query)
-    options = {
-        "source_columns": list(shifted.values()),
-        "compare_columns": list(shifted),
-        "compare_type": form["comparison_type"],
-        "drop_original_columns": True,
-    }
-    return {"operation": "compare", "options": options}
-
-
 def resample(form: Form) -> Rule:
     method, rule = form.get("resample_method"), form.get("resample_rule")
     if not method or not rule:
@@ -115,13 +102,12 @@ def rename(form: Form, query: Query) -> Rule:
         return None
     if not compared and not ((lines or len(shifts) > 1) and form.get("truncate_metric")):
         return None
-    kind, columns = form.get("comparison_type"), {}
+    columns = {}
     if compared:
         for column, metric in offsets(form, query).items():
             shift = next(shift for shift in shifts if shift in column)
-            name = column if kind == "values" else "__".join((str(kind), metric, column))
-            columns[name] = f"{metric}, {shift}" if len(metrics) > 1 else shift
-    if kind not in COMPARISONS[1:] and len(metrics) == 1 and not columns:
+            columns[column] = f"{metric}, {shift}" if len(metrics) > 1 else shift
+    if len(metrics) == 1 and not columns:
         columns[label(metrics[0])] = None
     return {"operation": "rename", "options": {"columns": columns, "level": 0, "inplace": True}} if columns else None
 
@@ -134,10 +120,6 @@ def sort(form: Form) -> Rule:
         return None
     options = {"is_sort_index": True, "ascending": ascending} if by == on else {"by": by, "ascending": ascending}
     return {"operation": "sort", "options": options}
-
-
-def contribution(columns: list[str], renamed: list[str]) -> Rule:
-    return {"operation": "contribution", "options": {"columns": columns, "rename_columns": renamed}}
 
 
 FLATTEN: Rule = {"operation": "flatten"}

@@ -15,8 +15,6 @@ from dashboards.operators import (
     Form,
     Query,
     axis,
-    compare,
-    contribution,
     extra_metrics,
     is_compared,
     label,
@@ -137,7 +135,6 @@ def _timeseries(form: Form, query: Query) -> list[Query]:
                 pivot(form, query),
                 resample(form),
                 rolling(form, query),
-                compare(form, query),
                 rename(form, query),
                 share,
                 sort(form),
@@ -162,7 +159,6 @@ def _mixed(form: Form, _: Query) -> list[Query]:
             pivot(half, query),
             resample(half),
             rolling(half, query),
-            compare(half, query),
             rename(half, query),
         ]
         shifts = listed(half.get("time_compare")) if is_compared(half, query) else []
@@ -180,42 +176,15 @@ def _big_number(form: Form, query: Query) -> list[Query]:
     return asked
 
 
-def _pie(form: Form, query: Query) -> list[Query]:
-    metric = label(form["metric"])
-    ordered = {"orderby": [[form["metric"], False]]} if form.get("sort_by_metric") else {}
-    return [query | ordered | {"post_processing": [contribution([metric], [f"{metric}__contribution"])]}]
-
-
 def _table(form: Form, query: Query) -> list[Query]:
     is_raw = form["query_mode"] == "raw"
-    metrics, orderby, columns, rules = query["metrics"], query["orderby"] or [], query["columns"], []
+    metrics, orderby = query["metrics"], query["orderby"] or []
     if not is_raw:
         by = (listed(form.get("timeseries_limit_metric")) or [None])[0]
         first = (listed(metrics) or [None])[0]
         if by or first:
             orderby = [[by, not form.get("order_desc", False)]] if by else [[first, False]]
-        if percent := form.get("percent_metrics"):
-            labels = [label(metric) for metric in percent]
-            metrics = _unique([*listed(metrics), *percent])
-            rules.append(contribution(labels, [f"%{name}" for name in labels]))
-        grain, known = form.get("time_grain_sqla"), form.get("temporal_columns_lookup") or {}
-        cut = [column for column in columns if isinstance(column, str) and grain and known.get(column)][:1]
-        shared = {"timeGrain": grain, "columnType": "BASE_AXIS", "expressionType": "SQL"}
-        told = [shared | {"sqlExpression": column, "label": column} for column in cut]
-        columns = [*told, *(column for column in columns if column not in cut)]
-    query = query | {"columns": columns, "orderby": orderby, "metrics": metrics}
-    query |= {"post_processing": rules, "time_offsets": []}
-    if not (metrics and form.get("show_totals") and not is_raw):
-        return [query]
-    totals = {
-        "columns": [],
-        "row_limit": 0,
-        "row_offset": 0,
-        "post_processing": [],
-        "order_desc": None,
-        "orderby": None,
-    }
-    return [query, query | totals]
+    return [query | {"orderby": orderby, "post_processing": [], "time_offsets": []}]
 
 
 def _heatmap(form: Form, query: Query) -> list[Query]:
@@ -247,13 +216,10 @@ def _plain(_: Form, query: Query) -> list[Query]:
 
 
 BUILDERS: dict[str, Callable[[Form, Query], list[Query]]] = {
-    **dict.fromkeys(
-        ("echarts_timeseries_line", "echarts_timeseries_bar", "echarts_timeseries_smooth", "echarts_area"), _timeseries
-    ),
+    **dict.fromkeys(("echarts_timeseries_line", "echarts_timeseries_bar", "echarts_area"), _timeseries),
     "mixed_timeseries": _mixed,
     "big_number": _big_number,
     "big_number_total": _plain,
-    "pie": _pie,
     "table": _table,
     "heatmap_v2": _heatmap,
     "treemap_v2": _treemap,

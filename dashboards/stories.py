@@ -105,17 +105,13 @@ class Chart(_Strict):
     where: str | None = None
     having: str | None = None
     empty: str | None = None
-    link: Link | tuple[Link, ...] = ()
+    link: Link | None = None
     params: dict[str, Any]
 
     @model_validator(mode="before")
     @classmethod
     def _written_out(cls, file: Any) -> Any:
         return written_out(file) if isinstance(file, dict) else file
-
-    @property
-    def links(self) -> tuple[Link, ...]:
-        return (self.link,) if isinstance(self.link, Link) else self.link
 
 
 class Filter(_Strict):
@@ -130,7 +126,6 @@ class Filter(_Strict):
     required: bool = False
     where: str | None = None
     about: str = ""
-    only: tuple[str, ...] = ()
     except_: tuple[str, ...] = Field(default=(), alias="except")
 
     @model_validator(mode="after")
@@ -148,18 +143,17 @@ class Stack(_Strict):
 
 
 class Row(_Strict):
-    """A line of a dashboard: a heading, a text, or charts with their widths (of 12); a `column` stacks some."""
+    """A line of a dashboard: a heading, or charts with their widths (of 12); a `column` stacks some."""
 
     heading: str | None = None
-    text: str | None = None
     height: int = 10
     charts: dict[str, int] = Field(default_factory=dict)
     column: Stack | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Row":
-        if sum((self.heading is not None, self.text is not None, bool(self.charts))) != 1:
-            raise ValueError("give one of heading, text and charts")
+        if (self.heading is not None) == bool(self.charts):
+            raise ValueError("give either heading or charts")
         return self
 
 

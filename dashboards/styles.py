@@ -21,14 +21,24 @@ WHOLE_OR_RUNNING = (
 """The running minute counts only where there is no other: a minute of the line has none beside it in its own group."""
 
 
+EACH_MINUTE = (
+    "CASE WHEN MIN(window_start) < date_trunc('minute', now()) THEN {so_far}"
+    " ELSE ROUND(60 * {so_far} / GREATEST(EXTRACT(EPOCH FROM now() - MIN(window_start)) - 2, 3)) END"
+)
+"""The running minute at its rate so far: the newest two seconds are on their way, and the first few say little."""
+
+
 def _metric(value: Any) -> Any:
-    """`{label, complete_minutes: SQL with {complete}}` as a metric with its `sql`."""
-    if not (isinstance(value, dict) and "complete_minutes" in value):
+    """A metric with its `sql`: `complete_minutes: SQL with {complete}` or `each_minute: SQL` say it shorter."""
+    if not isinstance(value, dict) or "sql" in value:
         return value
-    asked = value["complete_minutes"]
-    complete, running = asked.replace("{complete}", COMPLETE), asked.replace("{complete}", "TRUE")
-    rest = {key: each for key, each in value.items() if key != "complete_minutes"}
-    return rest | {"sql": WHOLE_OR_RUNNING.format(complete=complete, running=running)}
+    rest = dict(value)
+    if (asked := rest.pop("complete_minutes", None)) is not None:
+        complete, running = asked.replace("{complete}", COMPLETE), asked.replace("{complete}", "TRUE")
+        return rest | {"sql": WHOLE_OR_RUNNING.format(complete=complete, running=running)}
+    if (asked := rest.pop("each_minute", None)) is not None:
+        return rest | {"sql": EACH_MINUTE.format(so_far=asked)}
+    return value
 
 
 def written_out(chart: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +50,10 @@ def written_out(chart: Mapping[str, Any]) -> dict[str, Any]:
     if style is None and "params" not in told:
         return told
     shared, own = STYLES.get(style, {}), told.get("params", {})
-    params = {key: _metric(value) for key, value in (shared | own).items()}
+    params = {
+        key: [_metric(each) for each in value] if key == "metrics" else _metric(value)
+        for key, value in (shared | own).items()
+    }
     if columns := shared.get("column_config"):
         more = own.get("column_config", {})
         params["column_config"] = columns | {name: columns.get(name, {}) | given for name, given in more.items()}

@@ -36,7 +36,7 @@ PUBLIC_ROLE_LIKE = "Public" if IS_ANONYMOUS else None
 FEATURE_FLAGS = {
     # a dashboard is for the roles that it names
     "DASHBOARD_RBAC": True,
-    # datasets that need the look back inside a sub-select; in a sandbox, and written in SQL Lab by the administrator
+    # datasets that need the look back inside a sub-select. In a sandbox, which whoever asks a chart's question reaches
     "ENABLE_TEMPLATE_PROCESSING": True,
     "ALERT_REPORTS": False,
     "THUMBNAILS": False,

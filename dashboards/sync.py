@@ -2,16 +2,16 @@
 
 `python -m dashboards.sync`; exit code 99 where there is no Superset to bring them to, 1 if anything is wrong, and then
 nothing was imported. The surprising thing: it also imports when only Superset has changed. What somebody has altered
-there by hand, or deleted, is put back; what people make there themselves (uuid version 4) is left alone.
+there by hand, or deleted, is put back; what others put there is left alone: ours is what we have imported.
 """
 
 import hashlib
 import json
 import logging
 import sys
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
-from uuid import UUID
 
 import psycopg2
 import requests
@@ -38,16 +38,12 @@ class Record:
 
     digest: str
     fingerprint: str
+    uuids: frozenset[str]
 
 
-def is_ours(thing: Standing) -> bool:
-    """Whether its uuid was made of a name."""
-    return UUID(thing.uuid).version == 5
-
-
-def ours(superset: Superset) -> list[Standing]:
-    """Everything in Superset that we have imported."""
-    return [thing for kind in KINDS for thing in superset.standing(kind) if is_ours(thing)]
+def ours(superset: Superset, uuids: Collection[str]) -> list[Standing]:
+    """What stands in Superset of the things with these uuids."""
+    return [thing for kind in KINDS for thing in superset.standing(kind) if thing.uuid in uuids]
 
 
 def fingerprint(things: list[Standing]) -> str:
@@ -59,9 +55,9 @@ def fingerprint(things: list[Standing]) -> str:
 def recorded(batch: connection) -> Record | None:
     """What ops.dashboard_import remembers."""
     with batch, batch.cursor() as cursor:
-        cursor.execute("SELECT i.digest, i.fingerprint FROM ops.dashboard_import AS i")
+        cursor.execute("SELECT i.digest, i.fingerprint, i.uuids::text[] FROM ops.dashboard_import AS i")
         row = cursor.fetchone()
-    return Record(*row) if row else None
+    return Record(row[0], row[1], frozenset(row[2])) if row else None
 
 
 def record(batch: connection, now: Record) -> None:
@@ -69,14 +65,15 @@ def record(batch: connection, now: Record) -> None:
     with batch, batch.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO ops.dashboard_import AS i (digest, fingerprint, imported_at)
-            VALUES (%s, %s, now())
+            INSERT INTO ops.dashboard_import AS i (digest, fingerprint, uuids, imported_at)
+            VALUES (%s, %s, %s::uuid[], now())
             ON CONFLICT (only_row) DO UPDATE SET
                 digest = excluded.digest,
                 fingerprint = excluded.fingerprint,
+                uuids = excluded.uuids,
                 imported_at = excluded.imported_at
             """,
-            (now.digest, now.fingerprint),
+            (now.digest, now.fingerprint, sorted(now.uuids)),
         )
 
 
@@ -108,25 +105,28 @@ def checked(settings: Settings) -> Stories | None:
     return stories
 
 
-def _import(superset: Superset, files: bundle.Files, password: str) -> None:
+def _import(superset: Superset, files: bundle.Files, password: str, no_longer: Collection[str]) -> None:
     packed = bundle.zipped(files)
     superset.import_assets(packed, {bundle.DATABASE_FILE: password})
-    wanted = {content["uuid"] for content in files.values() if "uuid" in content}
-    gone = [thing for thing in ours(superset) if thing.uuid not in wanted]
+    gone = ours(superset, no_longer)
     for thing in gone:
         superset.delete(thing)
     log.info("imported %s files, %s KB; taken away: %s", len(files), len(packed) // 1024, len(gone) or "nothing")
 
 
-def set_roles(superset: Superset, is_anonymous: bool) -> None:
+def set_roles(superset: Superset, dashboards: Collection[int], is_anonymous: bool) -> None:
     """The role of people reads every dataset; who is not logged in sees the dashboards only, and only where wanted."""
-    people, access = superset.ensure_role(ROLE), superset.access_to_database(bundle.DATABASE)
+    people, public = superset.ensure_role(ROLE), superset.ensure_role(PUBLIC)
+    access = superset.access_to_database(bundle.DATABASE)
     if access not in (has := superset.permissions(people)):
         superset.set_permissions(people, has | {access})
         log.info("role %s may read the numbers", ROLE)
-    wants = {people, superset.ensure_role(PUBLIC)} if is_anonymous else set()
-    named, mine = superset.viewers(), [thing.number for thing in superset.standing("dashboard") if is_ours(thing)]
-    for dashboard in mine:
+    if access in (has := superset.permissions(public)):
+        superset.set_permissions(public, has - {access})
+        log.warning("role %s could read the numbers without a dashboard, and no longer can", PUBLIC)
+    wants = {people, public} if is_anonymous else set()
+    named = superset.viewers()
+    for dashboard in dashboards:
         if named.get(dashboard) != wants:
             superset.set_viewers(dashboard, wants)
             log.info("dashboard %s: %s", dashboard, "open to everybody" if is_anonymous else "for people who log in")
@@ -142,14 +142,18 @@ def run(settings: Settings, superset: Superset) -> int:
     with closing(psycopg2.connect(settings.postgres_dsn("batch"))) as batch:
         alone(batch)
         files = bundle.files(stories, address, notice(source_of(batch)))
+        uuids = frozenset(content["uuid"] for content in files.values() if "uuid" in content)
         digest, before = bundle.digest(files, [password, settings.superset_anonymous]), recorded(batch)
-        if before == Record(digest, fingerprint(ours(superset))):
+        is_same = before == Record(digest, fingerprint(ours(superset, uuids)), uuids)
+        if is_same:
             log.info("nothing to import: neither the files nor Superset have changed")
         else:
             log.info("importing, because %s", _reason(before, digest))
-            _import(superset, files, password)
-            set_roles(superset, settings.superset_anonymous)
-            record(batch, Record(digest, fingerprint(ours(superset))))
+            _import(superset, files, password, before.uuids - uuids if before else ())
+        there = ours(superset, uuids)
+        set_roles(superset, [thing.number for thing in there if thing.kind == "dashboard"], settings.superset_anonymous)
+        if not is_same:
+            record(batch, Record(digest, fingerprint(ours(superset, uuids)), uuids))
     return DONE
 
 

@@ -24,15 +24,12 @@ from wikiweir import settings
 NEEDS = {
     "big_number": ("metric",),
     "big_number_total": ("metric",),
-    "pie": ("metric", "groupby"),
     "heatmap_v2": ("x_axis", "groupby", "metric"),
     "treemap_v2": ("metric", "groupby"),
     "bubble_v2": ("entity", "x", "y", "size"),
     "world_map": ("entity", "metric"),
     "mixed_timeseries": ("metrics", "metrics_b"),
-    **dict.fromkeys(
-        ("echarts_timeseries_line", "echarts_timeseries_bar", "echarts_timeseries_smooth", "echarts_area"), ("metrics",)
-    ),
+    **dict.fromkeys(("echarts_timeseries_line", "echarts_timeseries_bar", "echarts_area"), ("metrics",)),
 }
 EVER = "No filter"
 LOOK_BACK = re.compile(r"^(No filter|Last \d+ (second|minute|day|week|month|year)s? : now|\d+ \w+ ago : now)$")
@@ -50,7 +47,7 @@ def _asked(chart: Chart, dataset: Dataset) -> Iterator[str]:
             yield f"a metric of its own needs label and sql: {metric}"
     columns = [column for column in names(chart.params, DIMENSION_KEYS) if isinstance(column, str)]
     columns += [by[0] for by in chart.params.get("order_by_cols", []) if isinstance(by[0], str)]
-    for column in [*columns, *(link.column for link in chart.links)]:
+    for column in [*columns, *([chart.link.column] if chart.link else [])]:
         if column not in dataset.column_by_name:
             yield f"dataset {chart.dataset} has no column {column}"
     if chart.time and chart.time != EVER and not dataset.time:
@@ -68,7 +65,7 @@ def of_chart(chart: Chart, stories: Stories) -> Iterator[str]:
             yield f"viz {chart.viz} needs params.{key}"
     if chart.viz == "table" and not any(chart.params.get(key) for key in ("all_columns", "groupby", "metrics")):
         yield "viz table needs params.all_columns, or groupby and metrics"
-    if chart.links and chart.viz != "table":
+    if chart.link and chart.viz != "table":
         yield f"link is for viz table, not for {chart.viz}"
     if not chart.empty and chart.dataset not in empty.by_dataset():
         yield f"empty.yaml has no words for charts on {chart.dataset}, and the chart has none of its own (empty)"
@@ -100,7 +97,7 @@ def of_dashboard(story: Story, stories: Stories) -> Iterator[str]:
             yield f"filter {one.name}: there is no dataset {one.dataset}"
         elif one.dataset is not None and one.column not in stories.datasets[one.dataset].column_by_name:
             yield f"filter {one.name}: dataset {one.dataset} has no column {one.column}"
-        for name in (*one.only, *one.except_):
+        for name in one.except_:
             if name not in placed:
                 yield f"filter {one.name}: names {name}, which is not on the dashboard"
         known = [(name, chart) for name, chart in story.placed() if chart.dataset in stories.datasets]
@@ -111,7 +108,6 @@ def of_dashboard(story: Story, stories: Stories) -> Iterator[str]:
 def check(stories: Stories) -> list[str]:
     """All discrepancies of the files among themselves."""
     told = list(stories.mistakes)
-    homes = Counter(name for story in stories.stories for name in story.charts)
     for story in stories.stories:
         told += [f"{story.name}/dashboard.yaml: {what}" for what in of_dashboard(story, stories)]
         for name, chart in story.charts.items():
@@ -119,7 +115,9 @@ def check(stories: Stories) -> list[str]:
     used = {chart.dataset for story in stories.stories for chart in story.charts.values()}
     used |= {str(one.dataset) for story in stories.stories for one in story.dashboard.filters}
     told += [f"datasets/{name}.yaml: no chart and no filter uses it" for name in stories.datasets.keys() - used]
-    return sorted(told) if homes else ["stories: there are none"]
+    if not any(story.charts for story in stories.stories):
+        told.append("stories: there are none")
+    return sorted(told)
 
 
 def _real(cursor: Cursor, relation: str) -> dict[str, str]:
@@ -146,7 +144,7 @@ def _users(column: str, dataset: str, stories: Stories) -> list[str]:
                 for each in names(chart.params, (*METRIC_KEYS, *METRICS_KEYS))
                 if isinstance(each, str)
             ]
-            everything = f"{chart.params} {chart.where} {chart.having} {chart.links} {asked}"
+            everything = f"{chart.params} {chart.where} {chart.having} {chart.link} {asked}"
             if chart.dataset == dataset and word.search(everything):
                 hurt.append(f"{story.name}/{name}")
     return hurt

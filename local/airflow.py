@@ -24,6 +24,9 @@ USER = "admin"
 DEFINITIONS = PROJECT / "airflow"
 """What is the same in every instance."""
 
+FOREIGN = ("WIKIWEIR_", "AIRFLOW", "PYTHON")
+"""What the shell says under these names is not for its preparation: our secrets, and ways around our configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -132,7 +135,8 @@ def prepare(instance: Instance, settings: Settings) -> None:
     """Role, database, schema, pools. Does nothing where all of it is as the checkout says."""
 
     def migrate() -> None:
-        of_airflow = environment(instance, settings)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        of_airflow = kept | environment(instance, settings)
         AIRFLOW.run(instance, ["airflow", "db", "migrate"], of_airflow)
         AIRFLOW.run(instance, ["airflow", "pools", "import", str(DEFINITIONS / "pools.json")], of_airflow)
 

@@ -4,7 +4,6 @@ Their databases stand beside ours on the same server, each with a role that owns
 surprising thing: neither is imported. What has to be done in their environments is done by their own programs.
 """
 
-import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,13 +67,12 @@ class Application:
         stamp.write_text(wanted, encoding="ascii")
 
     def run(self, instance: Instance, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Run one of its console scripts to the end; its output goes to a log."""
+        """Run one of its console scripts to the end, in this environment alone; its output goes to a log."""
         log = instance.logs / f"{self.name}-prepare.log"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("WIKIWEIR_")}
         with log.open("ab") as sink:
             done = subprocess.run(
                 [str(self.binary(arguments[0])), *arguments[1:]],
-                env={**kept, "PYTHONPATH": str(PROJECT), **environment},
+                env={"PYTHONPATH": str(PROJECT), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

@@ -316,10 +316,10 @@ def share_classes(root: Path) -> None:
 def apt_install(packages: Sequence[str], reason: str, *, any_of_them: bool = False) -> None:
     """Install where we are root and there is apt; else say the command."""
     apt = shutil.which("apt-get")
-    by_hand = f"sudo apt-get install {packages[0]}"
+    by_hand = f"sudo apt-get install {' '.join(packages[:1] if any_of_them else packages)}"
     if os.geteuid() != 0 or apt is None:
         raise BootstrapError(f"{reason}; install it ({by_hand}) and run ./weir again")
-    say(f"{reason}; apt-get install {packages[0]}")
+    say(f"{reason}; {by_hand}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run([apt, "-qq", "update"], env=quiet, check=False, stdout=sys.stderr)
     for choice in [[package] for package in packages] if any_of_them else [list(packages)]:

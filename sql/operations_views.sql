@@ -92,6 +92,13 @@ SELECT
         )
     END AS first_hour_closes_at,
     (SELECT max(p.hour) + interval '1 hour' FROM ops.published_hours AS p) AS published_until,
+    (
+        SELECT count(DISTINCT a.hour)
+        FROM serving.accounting AS a
+        WHERE a.layer = 'speed'
+            AND a.outcome = 'fact'
+            AND a.hour < (SELECT max(p.hour) FROM ops.published_hours AS p)
+    ) AS earlier_hours_open,
     q.newest_event_at,
     CASE WHEN q.newest_event_at < now() THEN date_part('epoch', now() - q.newest_event_at)
         WHEN q.newest_event_at >= now() THEN 0

@@ -641,6 +641,7 @@ COMMENT ON COLUMN serving.source_state.source_id IS 'Id of the source: live, a s
 COMMENT ON COLUMN serving.source_state.is_live IS 'Whether these are Wikimedia''s own events of now; everything else has to say so wherever it is shown.';
 COMMENT ON COLUMN serving.source_state.first_hour_closes_at IS 'While no hour is published: the end of the oldest hour with events. If it is over, the hour is being built. NULL once an hour is published, and before the first event.';
 COMMENT ON COLUMN serving.source_state.published_until IS 'End of the newest published hour; NULL before the first.';
+COMMENT ON COLUMN serving.source_state.earlier_hours_open IS 'Hours before that end that are not published: late, or kept back by a check.';
 COMMENT ON COLUMN serving.source_state.newest_event_at IS 'Time of the newest event that is counted.';
 COMMENT ON COLUMN serving.source_state.seconds_behind IS 'How long ago that was, in seconds; it grows while nothing comes.';
 COMMENT ON COLUMN serving.source_state.speed_share IS 'Share (0 to 1) of the events of the last 24 hours (the running UTC hour and the 23 before it) that the speed layer serves; the batch layer serves the others. NULL if there are none.';
@@ -900,6 +901,7 @@ COMMENT ON TABLE ops.dashboard_import IS 'What was last imported into Superset; 
 COMMENT ON COLUMN ops.dashboard_import.only_row IS 'Always true: there is one row.';
 COMMENT ON COLUMN ops.dashboard_import.digest IS 'Hash of the dashboards'' files.';
 COMMENT ON COLUMN ops.dashboard_import.fingerprint IS 'Hash of what stood in Superset after it: another one says that somebody changed something there.';
+COMMENT ON COLUMN ops.dashboard_import.uuids IS 'Everything that was imported: what is ours there, and may be taken away again.';
 COMMENT ON COLUMN ops.dashboard_import.imported_at IS 'When.';
 
 COMMENT ON TABLE ops.dashboard_checks IS 'How each chart of the dashboards answered when it was asked for its data.';

@@ -73,7 +73,10 @@ def test_a_lost_relation_is_told_with_its_charts(owner: connection) -> None:
 def test_what_was_imported_is_remembered(postgres: Postgres) -> None:
     connected = postgres.connect("batch", autocommit=False)
     assert sync.recorded(connected) is None
-    for record in (sync.Record("a", "b"), sync.Record("c", "d")):
+    for record in (
+        sync.Record("a", "b", frozenset()),
+        sync.Record("c", "d", frozenset({stories.identity("chart", "a")})),
+    ):
         sync.record(connected, record)
         assert sync.recorded(connected) == record
     connected.close()

@@ -56,12 +56,16 @@ def test_what_was_deleted_by_hand_is_put_back(postgres: Postgres, superset: Doub
 
 
 def test_what_left_the_files_leaves_superset_and_what_people_made_stays(postgres: Postgres, superset: Double) -> None:
-    gone = identity("chart", "pulse/a_chart_of_yesterday")
-    superset.touch("chart", gone)
-    superset.touch("chart", BY_HAND)
+    gone, theirs = (identity("chart", f"pulse/{name}") for name in ("a_chart_of_yesterday", "named_by_others"))
+    for uuid in (gone, theirs, BY_HAND):
+        superset.touch("chart", uuid)
+    with postgres.connect("owner") as connected, connected.cursor() as cursor:
+        cursor.execute("UPDATE ops.dashboard_import SET uuids = uuids || %s::uuid", (gone,))
     assert sync.run(postgres.settings, superset) == sync.DONE
     assert gone not in superset.things
-    assert BY_HAND in superset.things
+    assert {theirs, BY_HAND} <= superset.things.keys()
+    assert sync.run(postgres.settings, superset) == sync.DONE
+    assert superset.imports == 2
 
 
 def test_nothing_is_imported_while_something_is_wrong(
@@ -81,6 +85,9 @@ def test_people_read_the_numbers_and_strangers_only_where_they_may(postgres: Pos
     open_to_all = postgres.settings.model_copy(update={"superset_anonymous": True})
     assert sync.run(open_to_all, superset) == sync.DONE
     assert superset.roles["Public"] == set(), "strangers see dashboards, not datasets"
+    superset.roles["Public"] = {7}
+    assert sync.run(open_to_all, superset) == sync.DONE
+    assert superset.roles["Public"] == set(), "also where somebody has let them"
     assert set(map(frozenset, superset.viewers().values())) == {frozenset({0, 1})}
     assert sync.run(postgres.settings, superset) == sync.DONE
     assert all(roles == set() for roles in superset.viewers().values())

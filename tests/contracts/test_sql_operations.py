@@ -112,7 +112,7 @@ def state(owner: connection, columns: str) -> tuple[Any, ...]:
 
 
 def test_the_source_is_not_live_before_anybody_has_said_so(owner: connection) -> None:
-    assert state(owner, "*") == ("unset", False, None, None, None, None, None)
+    assert state(owner, "*") == ("unset", False, None, None, 0, None, None, None)
 
 
 @pytest.mark.parametrize(("source", "is_live"), [("live", True), ("synthetic:1", False), ("url:live", False)])
@@ -128,6 +128,9 @@ def test_the_first_hour_closes_until_one_is_published(owner: connection, hour: d
     assert state(owner, "first_hour_closes_at") == (hour + timedelta(hours=1),), "an hour of canaries has no numbers"
     publish(owner, hour - timedelta(hours=1), 1, timedelta(minutes=2))
     assert state(owner, "first_hour_closes_at, published_until") == (None, hour)
+    assert state(owner, "earlier_hours_open") == (0,), "the hour after it is none of them"
+    count(owner, hour - timedelta(hours=3), 1)
+    assert state(owner, "earlier_hours_open") == (1,)
 
 
 def test_freshness_grows_while_nothing_comes(owner: connection) -> None:

@@ -63,7 +63,7 @@ def event_type(row: Row) -> str:
 
 
 def direction_of_bucket(row: Row) -> str:
-    return {"+": "added", "-": "removed"}.get(row["size_bucket"][0], "unchanged")
+    return {"+": "added", "-": "removed", "0": "unchanged"}.get(row["size_bucket"][0], "unknown")
 
 
 def event_time(row: Row) -> int:
@@ -200,12 +200,15 @@ def editors(world: World) -> Iterator[Row]:
 def source(world: World) -> Iterator[Row]:
     """One row, of the newest event and the newest published hour."""
     newest = max(row["event_time"] for row in world.tables["recent_changes"])
-    until = max(datetime.fromisoformat(row["hour"]) for row in world.tables["activity"] if is_published(row))
-    exact = until + timedelta(hours=1)
+    hours = {row["hour"]: is_published(row) for row in world.tables["activity"]}
+    until = max(hour for hour, is_exact in hours.items() if is_exact)
+    earlier = sum(hour < until and not is_exact for hour, is_exact in hours.items())
+    exact = datetime.fromisoformat(until) + timedelta(hours=1)
     yield {
         "age": (milliseconds(world.now) - milliseconds(newest)) / 1000,
         "newest": f"{datetime.fromisoformat(newest):%d %b %H:%M:%S} UTC",
-        "exact": f"Exact until {exact:%H:%M} UTC on {exact:%d %b %Y}; live after that",
+        "exact": f"Exact until {exact:%H:%M} UTC on {exact:%d %b %Y}"
+        f"{f' but for {earlier} earlier hours' if earlier else ''}; live after that",
     }
 
 

@@ -32,7 +32,7 @@ TILES = {
         of="recent_changes",
         where=m.is_edit,
         by=named("wiki", "title"),
-        having=lambda rows: m.distinct("user_key")(rows) >= 3,
+        having=lambda rows: m.EDITORS(rows) >= 3,
         numbers={
             "editors": m.EDITORS,
             "edits": m.count(),
@@ -62,7 +62,7 @@ TILES = {
         where=m.is_edited,
         by=MINUTES,
         numbers={
-            "Not patrolled": total("unpatrolled_edits"),
+            "unpatrolled_edits": total("unpatrolled_edits"),
             "unregistered_edits": total("edits", m.is_without_account),
         },
     ),

@@ -8,7 +8,7 @@ import pytest
 from dashboards import bundle, datasets
 from dashboards.client import Standing
 from dashboards.notice import notice
-from dashboards.sync import fingerprint, is_ours
+from dashboards.sync import fingerprint
 from tests.unit.dashboards import support
 
 WORLD = support.stories({"edits": support.chart(), "more": support.chart()})
@@ -60,12 +60,6 @@ def test_an_empty_tile_says_its_own_words() -> None:
     rule = next(line for line in css.splitlines() if line.startswith("[data-test-chart-name="))
     assert rule.startswith(r'[data-test-chart-name="What is \"big\"?"] ')
     assert r'content: "Nothing is \"big\" or \\ yet";' in rule
-
-
-def test_only_what_was_made_of_a_name_is_ours() -> None:
-    mine = Standing("chart", 1, FILES["charts/pulse/edits.yaml"]["uuid"], "2026-11-27T10:00:00")
-    theirs = Standing("chart", 2, "5f0c9a6e-7d2f-4c3b-9f0a-0f6f2b8d7a11", "2026-11-27T10:00:00")
-    assert (is_ours(mine), is_ours(theirs)) == (True, False)
 
 
 def test_a_change_by_hand_changes_the_fingerprint() -> None:

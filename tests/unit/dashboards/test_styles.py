@@ -29,6 +29,18 @@ def test_a_number_of_complete_minutes_counts_the_running_one_only_where_there_is
     }
 
 
+def test_a_line_of_minutes_ends_with_the_rate_of_the_running_one() -> None:
+    told = written_out({"params": {"metrics": ["events", {"label": "Edits", "each_minute": "SUM(edits)"}]}})
+    assert told["params"]["metrics"] == [
+        "events",
+        {
+            "label": "Edits",
+            "sql": "CASE WHEN MIN(window_start) < date_trunc('minute', now()) THEN SUM(edits)"
+            " ELSE ROUND(60 * SUM(edits) / GREATEST(EXTRACT(EPOCH FROM now() - MIN(window_start)) - 2, 3)) END",
+        },
+    ]
+
+
 def test_a_style_that_is_none_is_a_mistake_of_the_file() -> None:
     with pytest.raises(ValueError, match="style nice is none of minutes_number"):
         chart(style="nice")

@@ -40,7 +40,7 @@ def test_each_mistake_of_a_dashboard_is_told_at_once() -> None:
     rows = [{"charts": {"edits": 7}}, {"charts": {"edits": 6, "lost": 6}}]
     filters = [
         {"name": "Wiki", "column": "lost", "dataset": "pages"},
-        {"name": "Time", "time": "Last 60 minutes : now", "only": ["nobody"]},
+        {"name": "Time", "time": "Last 60 minutes : now", "except": ["nobody", "edits"]},
     ]
     found = told({"edits": support.chart(), "spare": support.chart()}, rows=rows, filters=filters)
     for part in (
