@@ -41,7 +41,7 @@ TILES = {
     "places": tile(
         "days",
         of="activity",
-        where=m.is_edited,
+        where=m.is_final_edit,
         by=named("project", Language=m.language),
         numbers=EDITS,
         order="edits",
@@ -72,7 +72,7 @@ TILES = {
     "new_pages_by_wiki": tile(
         "days",
         of="activity",
-        where=m.is_edited,
+        where=m.is_final_edit,
         by=named("wiki"),
         numbers={"new_pages": total("new_pages"), **EDITS, "bytes_net": m.net},
         order="new_pages",
