@@ -4,6 +4,7 @@ The surprising thing: PostgreSQL's rows come as CSV and gold's as Parquet, so ea
 Spark nor the project has a part in.
 """
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -18,9 +19,10 @@ Columns = tuple[Dimension | Metric, ...]
 _TYPES = {"text": "VARCHAR", "uuid": "VARCHAR", "integer": "BIGINT", "bigint": "BIGINT", "timestamptz": "TIMESTAMP"}
 
 
-def differences(lake: Path, dsn: str, folder: Path) -> tuple[int, list[str]]:
-    """How many rows were looked at, and every table and grain that is not the same on both sides."""
-    found, looked_at = [], 0
+def differences(lake: Path, dsn: str, folder: Path) -> tuple[Counter[str], list[str]]:
+    """How many rows of each table and grain were looked at, and every one that is not the same on both sides."""
+    found: list[str] = []
+    looked_at: Counter[str] = Counter()
     for rollup in ROLLUPS:
         files = _files(lake / "gold" / rollup.name)
         for grain in GRAINS:
@@ -39,7 +41,7 @@ def differences(lake: Path, dsn: str, folder: Path) -> tuple[int, list[str]]:
                 gold = f"read_parquet({files[grain]}, hive_partitioning = false, union_by_name = true)"
                 db.execute(f"CREATE TABLE gold AS SELECT {shown} FROM {gold}")
                 [(rows,)] = db.execute("SELECT count(*) FROM served").fetchall()
-                looked_at += rows
+                looked_at[f"{rollup.name} {grain}"] = rows
                 for one, other in (("gold", "served"), ("served", "gold")):
                     extra = f"SELECT * FROM {one} EXCEPT ALL SELECT * FROM {other}"
                     [(count,)] = db.execute(f"SELECT count(*) FROM ({extra})").fetchall()

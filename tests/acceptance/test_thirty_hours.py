@@ -93,7 +93,9 @@ def test_the_schedule_closes_an_hour_of_the_running_stream(world: World) -> None
 def test_no_hour_was_published_before_it_was_ready(world: World) -> None:
     ends = world.query("SELECT hour, end_offsets FROM ops.hour_ends ORDER BY hour")
     assert ends
-    for hour, built_from in world.watch.seen.first_built_from.items():
+    first_built_from = world.watch.seen.first_built_from
+    assert first_built_from, "hours were seen to be published"
+    for hour, built_from in first_built_from.items():
         needed = next((wanted for at, wanted in ends if Hour.of(at) >= hour), None)
         assert needed is not None, hour
         assert all(built_from.get(partition, 0) >= end for partition, end in needed.items()), (hour, built_from, needed)
@@ -133,15 +135,18 @@ def test_at_last_everything_equals_the_oracle(world: World, tmp_path: Path) -> N
     found += compare_days(tmp_path, dsn, BEGINNING, end + timedelta(days=1))
     print("\n".join(f"{table.table}: {table.rows} rows" for table in found))
     assert not [table for table in found if not table.is_none], "\n".join(map(str, found))
+    assert not [table.table for table in found if not table.rows], "two empty tables are equal, too"
 
 
 def test_gold_and_silver_are_what_is_published(world: World, tmp_path: Path) -> None:
     lake = world.weir.home / "lake"
     looked_at, differing = gold.differences(lake, world.settings.postgres_dsn("owner"), tmp_path)
-    print(f"\ngold: {looked_at} rows")
+    print(f"\ngold: {looked_at.total()} rows")
     assert not differing, "\n".join(differing)
+    assert not [table for table, rows in looked_at.items() if not rows], "two empty tables are equal, too"
     counted = world.query("SELECT to_char(hour, 'YYYY-MM-DD HH24:MI:SS'), records FROM ops.hour_outcomes"
                           " WHERE outcome = 'fact'")  # fmt: skip
+    assert counted
     assert {hour: (n, n) for hour, n in counted} == gold.facts_by_hour(lake)
 
 
