@@ -59,25 +59,27 @@ def test_airflow_catches_the_past_up(world: World) -> None:
 
 
 def test_hours_built_again_and_at_once_are_the_same(world: World) -> None:
-    # late events reach back five hours, copies two more
-    wanted = [hour for hour in world.of_the_past() if hour.end < datetime.now(UTC) - timedelta(hours=7)][:AGAIN]
-    if not wanted:  # a short run: events still come for every hour it has
-        world.drain()
-        wanted = world.of_the_past()[:1]
-        run = world.submit("--hour", str(wanted[0]))
-        assert run.wait(600) == 0, run.log[-3000:]
-    before, versions = world.digests(wanted), world.published()
-    a_range, newest = ("--first", str(wanted[0]), "--last", str(wanted[-1])), ("--hour", str(wanted[-1]))
-    for at_once in ([a_range], [a_range, newest]):  # a range is built from its newest hour on
-        runs = [world.submit(*words) for words in at_once]
-        for run in runs:
-            assert run.wait(3600) == 0, run.log[-3000:]
-        assert world.digests(wanted) == before
-    built = {hour: world.published()[hour] - versions[hour] for hour in wanted}
-    # of two at once, the later one leaves what the other has published from a newer bronze than its own
-    assert built.pop(wanted[-1]) in {2, 3}
-    assert set(built.values()) <= {2}
-    admin(world.port, "resume", {})
+    try:
+        # late events reach back five hours, copies two more
+        wanted = [hour for hour in world.of_the_past() if hour.end < datetime.now(UTC) - timedelta(hours=7)][:AGAIN]
+        if not wanted:  # a short run: events still come for every hour it has
+            world.drain()
+            wanted = world.of_the_past()[:1]
+            run = world.submit("--hour", str(wanted[0]))
+            assert run.wait(600) == 0, run.log[-3000:]
+        before, versions = world.digests(wanted), world.published()
+        a_range, newest = ("--first", str(wanted[0]), "--last", str(wanted[-1])), ("--hour", str(wanted[-1]))
+        for at_once in ([a_range], [a_range, newest]):  # a range is built from its newest hour on
+            runs = [world.submit(*words) for words in at_once]
+            for run in runs:
+                assert run.wait(3600) == 0, run.log[-3000:]
+            assert world.digests(wanted) == before
+        built = {hour: world.published()[hour] - versions[hour] for hour in wanted}
+        # of two at once, the later one leaves what the other has published from a newer bronze than its own
+        assert built.pop(wanted[-1]) in {2, 3}
+        assert set(built.values()) <= {2}
+    finally:
+        admin(world.port, "resume", {})
 
 
 @not_again
