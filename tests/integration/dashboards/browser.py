@@ -90,17 +90,18 @@ class Person:
         raise TimeoutError("\n".join(f"{tile.title}: {tile}" for tile in self.tiles()))
 
     def settled(self) -> list[Tile]:
-        """Wait until no tile is loading, twice in a row; the tiles then."""
+        """Wait until no tile is loading, twice in a row; the tiles as they were then."""
         calm = 0
+        tiles: list[Tile] = []
 
         def is_calm() -> bool:
-            nonlocal calm
+            nonlocal calm, tiles
             tiles = self.tiles()
             calm = calm + 1 if tiles and all(not tile.loading and tile.drawn for tile in tiles) else 0
             return calm == 2
 
         self.wait_until(is_calm)
-        return self.tiles()
+        return tiles
 
     def tile(self, title: str) -> Tile:
         """The tile of that title, as it is now."""
