@@ -74,18 +74,19 @@ class Superset:
         self._session.close()
 
     def _log_in(self, user: str, password: str) -> None:
-        told = self._call(
+        told = self.request(
             "POST", "api/v1/security/login", json={"username": user, "password": password, "provider": "db"}
         )
         bearer = {"Authorization": f"Bearer {told['access_token']}"}
-        token = self._call("GET", "api/v1/security/csrf_token/", headers=bearer)["result"]
+        token = self.request("GET", "api/v1/security/csrf_token/", headers=bearer)["result"]
         form = {"username": user, "password": password, "csrf_token": token}
         answer = self._session.post(urljoin(self._url, "login/"), data=form, timeout=SECONDS, allow_redirects=False)
         if answer.status_code != requests.codes.found:
             raise SupersetError(f"log-in of {user}: {_message(answer)}")
-        self._session.headers["X-CSRFToken"] = self._call("GET", "api/v1/security/csrf_token/")["result"]
+        self._session.headers["X-CSRFToken"] = self.request("GET", "api/v1/security/csrf_token/")["result"]
 
-    def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+    def request(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        """What an address of the interface answers; raises `SupersetError` where it refuses."""
         answer = self._session.request(method, urljoin(self._url, path), **{"timeout": SECONDS, **more})
         if not answer.ok:
             raise SupersetError(f"{method} {path}: {_message(answer)}")
@@ -93,7 +94,7 @@ class Superset:
 
     def import_assets(self, bundle: bytes, passwords: dict[str, str]) -> None:
         """Put everything of the bundle there; what is there already is overwritten."""
-        self._call(
+        self.request(
             "POST",
             "api/v1/assets/import/",
             files={"bundle": ("bundle.zip", bundle, "application/zip")},
@@ -106,7 +107,7 @@ class Superset:
         changed, page = CHANGED.get(kind, "changed_on_utc"), 0
         while True:
             asked = f"(columns:!(id,uuid,{changed}),page:{page},page_size:100)"
-            told = self._call("GET", f"api/v1/{kind}/", params={"q": asked})
+            told = self.request("GET", f"api/v1/{kind}/", params={"q": asked})
             for each in told["result"]:
                 yield Standing(kind, each["id"], each["uuid"], str(each[changed]))
             page += 1
@@ -115,7 +116,7 @@ class Superset:
 
     def delete(self, thing: Standing) -> None:
         """Take it away."""
-        self._call("DELETE", f"api/v1/{thing.kind}/{thing.number}")
+        self.request("DELETE", f"api/v1/{thing.kind}/{thing.number}")
 
     def ask(self, context: dict[str, Any]) -> Answer:
         """A chart's data by its query context, asked of the database anew; an error is an answer, too."""
@@ -146,17 +147,17 @@ class Superset:
 
     def ensure_role(self, name: str) -> int:
         """Number of a role, made if it is not there."""
-        for role in self._call("GET", "api/v1/security/roles/", params={"q": "(page_size:100)"})["result"]:
+        for role in self.request("GET", "api/v1/security/roles/", params={"q": "(page_size:100)"})["result"]:
             if role["name"] == name:
                 return int(role["id"])
-        return int(self._call("POST", "api/v1/security/roles/", json={"name": name})["id"])
+        return int(self.request("POST", "api/v1/security/roles/", json={"name": name})["id"])
 
     def access_to_database(self, name: str) -> int:
         """Number of the permission to ask every dataset of a database."""
         asked = "(filters:!((col:permission,opr:rel_o_m,value:{})),page_size:1000)"
-        permissions = self._call("GET", "api/v1/security/permissions/", params={"q": "(page_size:1000)"})["result"]
+        permissions = self.request("GET", "api/v1/security/permissions/", params={"q": "(page_size:1000)"})["result"]
         number = next(each["id"] for each in permissions if each["name"] == "database_access")
-        found = self._call("GET", "api/v1/security/permissions-resources/", params={"q": asked.format(number)})[
+        found = self.request("GET", "api/v1/security/permissions-resources/", params={"q": asked.format(number)})[
             "result"
         ]
         for each in found:
@@ -166,19 +167,19 @@ class Superset:
 
     def viewers(self) -> dict[int, set[int]]:
         """Dashboard -> the roles it names; one that names none is for whoever may read its numbers."""
-        told = self._call("GET", "api/v1/dashboard/", params={"q": "(columns:!(id,roles.id),page_size:100)"})
+        told = self.request("GET", "api/v1/dashboard/", params={"q": "(columns:!(id,roles.id),page_size:100)"})
         return {each["id"]: {role["id"] for role in each.get("roles", [])} for each in told["result"]}
 
     def set_viewers(self, dashboard: int, roles: set[int]) -> None:
         """Exactly these roles."""
-        self._call("PUT", f"api/v1/dashboard/{dashboard}", json={"roles": sorted(roles)})
+        self.request("PUT", f"api/v1/dashboard/{dashboard}", json={"roles": sorted(roles)})
 
     def permissions(self, role: int) -> set[int]:
         """Numbers of what a role may do."""
-        found = self._call("GET", f"api/v1/security/roles/{role}/permissions/")["result"]
+        found = self.request("GET", f"api/v1/security/roles/{role}/permissions/")["result"]
         return {int(each["id"]) for each in found}
 
     def set_permissions(self, role: int, permissions: set[int]) -> None:
         """Exactly these."""
         body = {"permission_view_menu_ids": sorted(permissions)}
-        self._call("POST", f"api/v1/security/roles/{role}/permissions", json=body)
+        self.request("POST", f"api/v1/security/roles/{role}/permissions", json=body)

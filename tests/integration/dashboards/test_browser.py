@@ -172,9 +172,10 @@ def test_a_chart_changed_by_hand_is_put_back_and_one_without_a_file_goes(rig: Ai
     uuid, gone = identity("chart", "pulse/edits"), identity("chart", "pulse/minor_and_major")
     with superset(rig) as there:
         before = {thing.uuid: thing.number for thing in there.standing("chart")}
-        there._call("PUT", f"api/v1/chart/{before[uuid]}", json={"slice_name": "Mine now"})
+        there.request("PUT", f"api/v1/chart/{before[uuid]}", json={"slice_name": "Mine now"})
         rig.wait_finished(rig.trigger(DAG), DAG, "sync")
-        assert there._call("GET", f"api/v1/chart/{before[uuid]}")["result"]["slice_name"] == title_of("pulse", "edits")
+        put_back = there.request("GET", f"api/v1/chart/{before[uuid]}")["result"]
+        assert put_back["slice_name"] == title_of("pulse", "edits")
         copy = tmp_path / "project"
         for room in ("dashboards", "wikiweir"):
             shutil.copytree(PROJECT / room, copy / room)
@@ -197,4 +198,4 @@ def test_superset_reads_and_never_writes(rig: AirflowRig) -> None:
         for statement in ("DELETE FROM ops.incidents", "CREATE TABLE ops.mine (n int)", "SELECT * FROM speed.activity"):
             asked = {"database_id": database.number, "sql": statement, "runAsync": False}
             with pytest.raises(SupersetError, match=r"(?i)permission denied|not allowed|read-only|DML"):
-                there._call("POST", "api/v1/sqllab/execute/", json=asked)
+                there.request("POST", "api/v1/sqllab/execute/", json=asked)
