@@ -1,15 +1,23 @@
 """Fixtures that contract tests share."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
 from wikiweir.clock import SystemClock
+from wikiweir.hours import Hour
+
+LASTS = timedelta(minutes=2)
+"""More than a module's tests take."""
 
 
 @pytest.fixture(scope="module")
 def hour() -> datetime:
-    """The running hour; not in its last half minute, because it must last as long as these tests."""
-    if SystemClock().now().minute + SystemClock().now().second / 60 > 59.5:
-        SystemClock().sleep(31)
-    return SystemClock().now().replace(minute=0, second=0, microsecond=0)
+    """The running hour; not in its last minutes, because it must last as long as these tests."""
+    clock = SystemClock()
+    now = clock.now()
+    running = Hour.of(now)
+    if running.end - now >= LASTS:
+        return running.start
+    clock.sleep((running.end - now).total_seconds())
+    return running.end
