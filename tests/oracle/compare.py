@@ -1,4 +1,6 @@
-"""Says how PostgreSQL's live speed tables differ from the oracle's, row for row, and their sha256 either way.
+"""Says how PostgreSQL's tables differ from the oracle's, row for row, and their sha256 either way.
+
+Tests ask for published hours and days, too; as a program it looks at one generation of the speed layer:
 
     python tests/oracle/compare.py --oracle DIR --dsn-file FILE [--generation N]
 

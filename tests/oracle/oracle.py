@@ -1,4 +1,4 @@
-"""Every number the speed layer should hold, from the Kafka records and the written rules alone, in plain Python.
+"""Every number that both layers should hold, from the Kafka records and the written rules alone, in plain Python.
 
 Produces one sorted NDJSON file a table (first line: its columns and the length of its key) and `summary.json`, from
 NDJSON of records in (partition, offset) order. The surprising thing: it imports nothing of the project on purpose; it
