@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,6 +25,12 @@ DEFINITIONS = PROJECT / "wikiweir" / "definitions.toml"
 RECORDS = HERE / "counted_by_hand.ndjson"
 SECRET = b"the weir and the lark"
 TIMES = ("window_start", "event_hour", "last_edit_at", "event_time", "received_at")
+HAND_COUNTED = (
+    *("activity", "user_activity", "page_activity", "edit_sizes", "outcomes"),
+    *("activity_hourly", "user_activity_hourly", "page_activity_daily"),
+    *("top_pages", "top_editors", "editor_counts"),
+)
+"""Hours add up minutes and days hours, for all rollups alike: one of each kind is enough."""
 Row = dict[str, Any]
 
 
@@ -85,6 +92,15 @@ def run(records: Path, out: Path, *options: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=PROJECT)
 
 
+def write(path: Path, events: Iterable[Row]) -> None:
+    """Records of these events, in the order in which they came."""
+    with path.open("w", encoding="utf-8") as sink:
+        for offset, event in enumerate(events):
+            whole = {"meta": {"id": f"{offset}"}, "type": "edit", "wiki": "dewiki", **event}
+            record = {"partition": 0, "offset": offset, "kafka_ms": 1772359500000, "value": json.dumps(whole)}
+            sink.write(json.dumps(record) + "\n")
+
+
 def read(path: Path) -> list[Row]:
     header, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     return [dict(zip(header["columns"], row, strict=True)) for row in rows]
@@ -102,9 +118,7 @@ def in_order(rows: list[Row]) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)
 
 
-@pytest.mark.parametrize(
-    "table", ["activity", "user_activity", "page_activity", "edit_sizes", "editor_counts", "outcomes"]
-)
+@pytest.mark.parametrize("table", HAND_COUNTED)
 def test_tables_are_what_was_counted_by_hand(counted: Path, table: str) -> None:
     assert in_order(read(counted / f"{table}.ndjson")) == in_order(by_hand(table))
 
@@ -158,13 +172,25 @@ def test_records_may_be_base64_and_unparsable_bytes_are_rejected_not_fatal(tmp_p
 
 def test_a_wiki_is_at_home_where_it_is_edited(tmp_path: Path) -> None:
     servers = {"log": "auth.wikimedia.org", "edit": "de.wikipedia.org"}
-    with (tmp_path / "records").open("w", encoding="utf-8") as sink:
-        for offset, (kind, server) in enumerate(servers.items()):
-            event = {"meta": {"id": f"{offset}"}, "type": kind, "wiki": "dewiki", "server_name": server}
-            record = {"partition": 0, "offset": offset, "kafka_ms": 1772359500000, "value": json.dumps(event)}
-            sink.write(json.dumps(record) + "\n")
+    write(tmp_path / "records", ({"type": kind, "server_name": server} for kind, server in servers.items()))
     assert run(tmp_path / "records", tmp_path / "out").returncode == 0
     assert read(tmp_path / "out" / "homes.ndjson") == [{"wiki": "dewiki", "project": "wikipedia", "language": "de"}]
+
+
+@pytest.mark.parametrize("grain", ["hourly", "daily"])
+def test_the_last_edit_is_of_the_last_minute_whichever_came_first(tmp_path: Path, grain: str) -> None:
+    write(tmp_path / "records", ({"timestamp": 1772359200 + 60 * minute} for minute in (1, 2, 0)))
+    assert run(tmp_path / "records", tmp_path / "out").returncode == 0
+    [page] = read(tmp_path / "out" / f"page_activity_{grain}.ndjson")
+    assert (page["edits"], page["last_edit_at"]) == (3, "2026-03-01T10:02:00.000000Z")
+
+
+def test_tops_end_at_the_hundredth_place(tmp_path: Path) -> None:
+    write(tmp_path / "records", ({"title": f"{number:03}", "user": f"{number}"} for number in reversed(range(101))))
+    assert run(tmp_path / "records", tmp_path / "out").returncode == 0
+    pages = [row for row in read(tmp_path / "out" / "top_pages.ndjson") if (row["grain"], row["scope"]) == ("hour", "")]
+    assert [row["place"] for row in pages] == list(range(1, 101))
+    assert [row["title"] for row in pages] == [f"{number:03}" for number in range(100)]
 
 
 def test_worked_examples_of_the_definitions(tmp_path: Path) -> None:
