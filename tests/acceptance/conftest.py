@@ -16,7 +16,7 @@ from local.instance import Instance
 from tests.acceptance.watch import Watch
 from tests.acceptance.world import World, source_of
 from tests.fixtures.odd_events import odd_events
-from tests.integration.harness import inject
+from tests.integration.source import inject
 from tests.integration.weir import Weir, settings_of
 
 REMEMBERED = timedelta(minutes=90)

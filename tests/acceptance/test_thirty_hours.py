@@ -16,8 +16,8 @@ import pytest
 from tests.acceptance import gold
 from tests.acceptance.world import World
 from tests.integration import evidence
-from tests.integration.harness import admin, inject
 from tests.integration.parts import wait_for
+from tests.integration.source import admin, inject
 from tests.integration.speed_rig import event
 from tests.oracle.compare import Difference, compare_days, compare_hours
 from wikiweir.hours import Hour
@@ -169,7 +169,7 @@ def test_the_layers_agree_to_the_event_and_the_accounting_closes(world: World) -
         "SELECT coalesce(sum(o.records), 0) FROM ops.stream_outcomes AS o JOIN ops.generations AS g USING (generation)"
         " WHERE g.state = 'live' AND o.event_hour >= %s", end,
     )  # fmt: skip
-    assert closed + still_open == sum(world.in_kafka().values())
+    assert closed + still_open == sum(world.kafka_ends().values())
     assert world.query("SELECT * FROM ops.incidents WHERE closed_at IS NULL") == []
     checked = world.weir("submit", "check_published")
     assert checked.returncode == 0, checked.stdout[-3000:]

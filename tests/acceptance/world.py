@@ -11,10 +11,9 @@ from pathlib import Path
 
 from local.processes import Program
 from tests.acceptance.watch import Watch
-from tests.integration import evidence
 from tests.integration.airflow_rig import AirflowRig
-from tests.integration.harness import admin
 from tests.integration.parts import wait_for
+from tests.integration.source import drain_producer
 from tests.integration.speed_rig import Driver
 from wikiweir.hours import LENGTH, Hour
 from wikiweir.rollups import ROLLUPS
@@ -22,6 +21,9 @@ from wikiweir.settings import PROJECT
 
 SOURCE = ["--duplicates", "0.01", "--late", "0.001", "--odd", "0.001", "--backdated", "0.000002"]
 """Copies, events up to five hours late, hidden users and the like, and a few events that are years old."""
+DRAIN_SECONDS = 300.0
+QUIET_SECONDS = 10.0
+"""Builds have the cores meanwhile, and a run of hours should not end at a producer that had no time."""
 
 
 @dataclass(kw_only=True)
@@ -39,10 +41,6 @@ class World(AirflowRig):
         command = [sys.executable, "-m", "local", "submit", "build_hours", *arguments]
         return Driver(command, self.weir.environment, self.weir.home / "logs" / f"submit-{time.time_ns()}.log")
 
-    def in_kafka(self) -> dict[str, int]:
-        ends = evidence.end_offsets(self.settings.kafka_bootstrap, self.settings.events_topic)
-        return {str(partition): end for partition, end in ends.items()}
-
     def of_the_past(self) -> list[Hour]:
         """Full hours that the history has whole, oldest first."""
         last = Hour.of(datetime.now(UTC)).start
@@ -55,18 +53,17 @@ class World(AirflowRig):
 
     def drain(self) -> dict[str, int]:
         """Pause the source and wait until both queries hold what is in Kafka; how far that is."""
-        admin(self.port, "pause", {})
-        last, since = self.in_kafka(), time.monotonic()
-        while time.monotonic() - since < 10:
-            time.sleep(1)  # the producer may still hold what it was sent
-            if (now := self.in_kafka()) != last:
-                last, since = now, time.monotonic()
+
+        def status() -> str:
+            return self.weir("status").stdout
+
+        last = drain_producer(self.port, self.kafka_ends, DRAIN_SECONDS, status, QUIET_SECONDS)
 
         def reached() -> bool:
             rows = self.query("SELECT end_offsets FROM ops.stream_progress")
             return len(rows) == 2 and all({**dict.fromkeys(last, 0), **(ends or {})} == last for (ends,) in rows)
 
-        wait_for(reached, 300, lambda: self.weir("status").stdout)
+        wait_for(reached, DRAIN_SECONDS, status)
         return last
 
     def left_to_batch(self) -> int:

@@ -17,8 +17,8 @@ from local.airflow import Layout
 from local.airflow_api import Client
 from local.instance import Instance
 from tests.integration import evidence
-from tests.integration.harness import inject
 from tests.integration.parts import wait_for
+from tests.integration.source import inject
 from tests.integration.speed_rig import event
 from tests.integration.weir import Weir, settings_of
 from tests.oracle.compare import compare_hour
@@ -53,6 +53,11 @@ class AirflowRig:
         ):
             cursor.execute(statement, values)
             return cursor.fetchall()
+
+    def kafka_ends(self) -> dict[str, int]:
+        """Next offset of each partition of the events topic, as the ledgers write it."""
+        ends = evidence.end_offsets(self.settings.kafka_bootstrap, self.settings.events_topic)
+        return {str(partition): end for partition, end in ends.items()}
 
     def published(self) -> dict[Hour, int]:
         """Hour -> its version."""

@@ -5,11 +5,7 @@ supervisord would. The surprising thing: `kill` does not say "stay dead": what w
 in production; `stop` does.
 """
 
-import base64
-import json
 import os
-import time
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -24,25 +20,10 @@ from local.postgres import Server
 from tests.integration import evidence
 from tests.integration.parts import Kept, Part, wait_for
 from tests.integration.reaper import Reaper
+from tests.integration.source import admin, drain_producer, inject
 from wikiweir.settings import PROJECT, Settings
 
 DRIVER = PROJECT / "jobs" / "stream_events.py"
-QUIET_SECONDS = 3.0
-"""How long nothing must have entered Kafka before the producer counts as done."""
-
-
-def admin(port: int, path: str, body: Any = None) -> Any:
-    """A call of a replay server's admin interface."""
-    url = f"http://{ports.LOOPBACK}:{port}/_admin/{path}"
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.loads(answer.read() or b"null")
-
-
-def inject(port: int, lines: Sequence[bytes]) -> None:
-    """Put these exact bytes at the head of a replay server's log."""
-    admin(port, "inject", {"lines_base64": [base64.b64encode(line).decode() for line in lines]})
 
 
 class Stack:
@@ -189,38 +170,8 @@ class Stack:
         return {topic: sum(evidence.end_offsets(self.kafka.bootstrap, topic).values()) for topic in topics}
 
     def drain_producer(self, seconds: float = 90.0) -> None:
-        """Let the source's log end here, and wait until the producer has read it all and Kafka is quiet.
-
-        An endless source is paused, and only while a connection is there that has been sent all there is: what a
-        killed producer had in flight comes again with the next connection, which must not find the source paused.
-        """
-        self.admin("resume", {})
-
-        def at_end(state: dict[str, Any]) -> set[int]:
-            return {link["number"] for link in state["connections"] if link["seq"] >= state["furthest"]}
-
-        def is_at_end() -> bool:
-            state = self.admin("state")
-            if state["source"]["kind"] == "recording":
-                return bool(state["finished"] and at_end(state))
-            if at_end(state):
-                self.admin("pause", {})
-                if at_end(state) & at_end(self.admin("state")):
-                    return True
-                self.admin("resume", {})
-            return False
-
-        wait_for(is_at_end, seconds, lambda: f"the producer to have read all of {self.admin('state')}\n{self.logs()}")
-        last, since = self.counts(), time.monotonic()
-
-        def is_quiet() -> bool:
-            nonlocal last, since
-            now = self.counts()
-            if now != last:
-                last, since = now, time.monotonic()
-            return time.monotonic() - since > QUIET_SECONDS
-
-        wait_for(is_quiet, seconds, lambda: f"Kafka to be quiet, {last}\n{self.logs()}")
+        """Let the source's log end here, and wait until the producer has read it all and Kafka is quiet."""
+        drain_producer(self.settings.replay_port, self.counts, seconds, self.logs)
 
     def drain(self, seconds: float = 180.0) -> None:
         """Let the source end here and wait until both queries have read what is in Kafka."""

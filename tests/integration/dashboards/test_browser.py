@@ -26,8 +26,8 @@ from local import chromium, toolchain
 from local.instance import Instance
 from tests.integration.airflow_rig import AirflowRig
 from tests.integration.dashboards.browser import NARROW, WIDE, Person, person
-from tests.integration.harness import inject
 from tests.integration.parts import wait_for
+from tests.integration.source import inject
 from tests.integration.speed_rig import event
 from wikiweir.hours import LENGTH, Hour
 from wikiweir.settings import PROJECT

@@ -37,20 +37,19 @@ class Both:
 
 @pytest.fixture(scope="module")
 def both(rig: AirflowRig, tmp_path_factory: pytest.TempPathFactory) -> Both:
-    """No hour ends or is published while they are asked."""
+    """No hour ends or is published while they are asked, and nothing comes into Kafka."""
     rig.wait_published(Hour(Hour.of(datetime.now(UTC)).start - LENGTH))
     viewer = connected(rig.settings)
     assert viewer
     with silent(rig), viewer as superset:
         for _ in range(ATTEMPTS):
-            wait_still(rig)
-            served = rig.query(SERVED)
+            ends, served = wait_still(rig), rig.query(SERVED)
             newest = served[0][0]
             told = {wiki: ask_all(superset, load(), TILES, spans(newest, datetime.now(UTC)), wiki) for wiki in WIKIS}
             tables = oracle(rig, tmp_path_factory.mktemp("oracle"))
-            if rig.query(SERVED) == served:
+            if (rig.kafka_ends(), rig.query(SERVED)) == (ends, served):
                 return Both(told, tables)
-    raise TimeoutError(f"hours end or are published all the time: {served}")
+    raise TimeoutError(f"hours end or are published, or records come, all the time: {served}, {ends}")
 
 
 @pytest.mark.parametrize("wiki", WIKIS, ids=("all wikis", "one wiki"))

@@ -5,23 +5,25 @@ files come to, so a filter that does not act, or acts where it should not, shows
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from kafka.errors import KafkaError
 
 from dashboards import checks, filters
 from dashboards.client import Answer, Superset
 from dashboards.stories import Filter, Stories, Story
+from jobs.lib.publish import PublishedHours, stale_days
 from jobs.lib.wikis import language_facts
 from local.instance import Instance
 from tests.integration import evidence
 from tests.integration.airflow_rig import AirflowRig
-from tests.integration.harness import QUIET_SECONDS, admin
 from tests.integration.parts import wait_for
+from tests.integration.source import QUIET_SECONDS, admin, drain_producer
 from tests.oracle import questions
 from tests.oracle.compare import read_oracle
 from tests.oracle.questions import World
@@ -30,51 +32,53 @@ from tests.oracle.tile import Tile
 STILL_SECONDS = 600
 INSTANT = "%Y-%m-%dT%H:%M:%S.%fZ"
 EVER = ("", "9999")
-_DAYS_BEHIND = """\
-SELECT h.day
-FROM (
-    SELECT date_trunc('day', p.hour, 'UTC') AS day, sum(p.version) AS versions
-    FROM ops.published_hours AS p
-    GROUP BY 1
-) AS h
-LEFT JOIN ops.published_days AS d ON d.day = h.day
-WHERE d.hour_versions IS DISTINCT FROM h.versions"""
 
 
 @contextmanager
 def silent(rig: AirflowRig) -> Iterator[None]:
-    """The source says nothing."""
+    """The source says nothing, and all that it said is in Kafka."""
     port = int(Instance(rig.weir.home).values["WIKIWEIR_REPLAY_PORT"])
-    admin(port, "pause", {})
     try:
+        drain_producer(port, rig.kafka_ends, STILL_SECONDS, lambda: rig.weir("status").stdout)
         yield
     finally:
         admin(port, "resume", {})
 
 
-def wait_still(rig: AirflowRig) -> None:
-    """Until both queries have read all there is, the newest minute is over, and every day has its hours."""
+def wait_still(rig: AirflowRig) -> dict[str, int]:
+    """Until both queries have read all there is, the newest minute is over, and every day has its hours; how far.
+
+    Where Kafka still ends there later, nothing came meanwhile.
+    """
+    ends: dict[str, int] = {}
 
     def state() -> dict[str, Any]:
         read = rig.query("SELECT end_offsets FROM ops.stream_progress")
         [(newest,)] = rig.query("SELECT max(window_start) FROM serving.activity")
-        ends = evidence.end_offsets(rig.settings.kafka_bootstrap, rig.settings.events_topic)
         return {
-            "Kafka": {str(partition): offset for partition, offset in ends.items()},
+            "Kafka": rig.kafka_ends(),
             "read": [each for (each,) in read],
             "is over": newest + timedelta(seconds=60 + QUIET_SECONDS) < datetime.now(UTC),
-            "days behind": rig.query(_DAYS_BEHIND),
+            "days behind": _days_behind(rig),
         }
 
     def is_still() -> bool:
+        nonlocal ends
         try:
             found = state()
         except KafkaError:  # a broker that is starved of time is away for the moment
             return False
-        has_read = all(each == found["Kafka"] for each in found["read"])
+        ends = found["Kafka"]
+        has_read = all(each == ends for each in found["read"])
         return has_read and found["is over"] and not found["days behind"]
 
     wait_for(is_still, STILL_SECONDS, state)
+    return ends
+
+
+def _days_behind(rig: AirflowRig) -> list[PublishedHours]:
+    with closing(psycopg2.connect(rig.settings.postgres_dsn(rig.role))) as connection:
+        return stale_days(connection)
 
 
 @dataclass(frozen=True, slots=True)
