@@ -15,9 +15,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-import psycopg2
-from pyspark.errors import PySparkException
-
 from jobs.lib import arguments, logs, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.build import HourBuilder
@@ -42,7 +39,7 @@ T = TypeVar("T", Hour, Day)
 
 
 def build_each(build: Callable[[T], None], what: str, periods: Sequence[T]) -> list[str]:
-    """Build one after the other; those that were not published, and why."""
+    """Build one after the other; those that failed, and why."""
     failed = []
     for number, period in enumerate(periods, 1):
         log.info("%s %s (%s of %s)", what, period, number, len(periods))
@@ -53,8 +50,10 @@ def build_each(build: Callable[[T], None], what: str, periods: Sequence[T]) -> l
         except BlockedError as blocked:
             log.error("%s", blocked)
             failed.append(f"{what} {period} (blocked: docs/runbooks/hour_blocked.md)")
-        except (PySparkException, psycopg2.Error) as failure:
-            log.exception("%s %s was not published, its last version keeps being served", what, period)
+        except Exception as failure:  # whatever Spark, Arrow or PostgreSQL raises: the others are built all the same
+            log.exception(
+                "%s %s failed; what is served of it is one whole version, the last one or this run's", what, period
+            )
             failed.append(f"{what} {period} ({type(failure).__name__})")
     return failed
 
@@ -108,7 +107,7 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
         # at last, because nobody waits for it; and many files are read by many tasks
         snapshot.compact_each(spark, path, found.hours, first.held)
         if failed:
-            log.error("%s were not published: %s", len(failed), ", ".join(failed))
+            log.error("%s failed: %s", len(failed), ", ".join(failed))
         return SOME_FAILED if failed else ALL_PUBLISHED
     except RefusedError as refusal:
         log.error("%s", refusal)
