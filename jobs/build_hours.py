@@ -15,6 +15,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+
 from jobs.lib import arguments, logs, snapshot
 from jobs.lib.application import REFUSED
 from jobs.lib.build import HourBuilder
@@ -104,10 +107,13 @@ def run(settings: Settings, wish: Wish, run_id: str, *, is_dry: bool = False, cl
             failed += build_each(hours.build, "hour", [hour for hour in found.hours if hour not in gone])
         days = DayBuilder(spark=spark, settings=settings, connection=connection, run_id=run_id, clock=clock)
         failed += build_each(days.build, "day", [stale.day for stale in stale_days(connection)])
-        # at last, because nobody waits for it; and many files are read by many tasks
-        snapshot.compact_each(spark, path, found.hours, first.held)
         if failed:
             log.error("%s failed: %s", len(failed), ", ".join(failed))
+        try:
+            # at last, because nobody waits for it; and many files are read by many tasks
+            snapshot.compact_each(spark, path, found.hours, first.held)
+        except (PySparkException, Py4JError) as failure:
+            log.warning("the compaction of bronze is left to maintenance: %s", failure)
         return SOME_FAILED if failed else ALL_PUBLISHED
     except RefusedError as refusal:
         log.error("%s", refusal)
