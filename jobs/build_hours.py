@@ -137,6 +137,8 @@ def main(words: list[str]) -> int:
     given = parser.parse_args(words)
     if (given.first is None) != (given.last is None):
         parser.error("expected --first and --last together")
+    if given.first is not None and given.first > given.last:
+        parser.error(f"expected --first before --last, found {given.first} and {given.last}")
     wish = Wish(hour=given.hour, first=given.first, last=given.last, touched=given.touched)
     if wish.is_empty:
         parser.error("expected --hour, --touched or a range; e.g. --hour 2026-11-23T09")

@@ -2,8 +2,9 @@
 
 import psycopg2
 import pyarrow as pa
+import pytest
 
-from jobs.build_hours import build_each
+from jobs.build_hours import build_each, main
 from jobs.lib.publish import NewerPublishedError
 from jobs.lib.quality import BlockedError
 from wikiweir.hours import Hour
@@ -35,3 +36,10 @@ def test_an_hour_that_fails_stops_none_of_the_others_whatever_it_raises() -> Non
         "hour 2026-11-23T02 (blocked: docs/runbooks/hour_blocked.md)",
         "hour 2026-11-23T03 (OperationalError)",
     ]
+
+
+def test_a_range_that_ends_before_it_begins_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--first", "2026-11-23T05", "--last", "2026-11-23T03"])
+    assert refused.value.code == 2
+    assert "expected --first before --last, found 2026-11-23T05 and 2026-11-23T03" in capsys.readouterr().err
