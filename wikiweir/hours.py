@@ -35,7 +35,7 @@ class Hour:
         return self.start + LENGTH
 
     def __str__(self) -> str:
-        return f"{self.start:%Y-%m-%dT%H}"
+        return self.start.replace(tzinfo=None).isoformat(timespec="hours")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,4 +54,4 @@ class Day:
         return self.start + timedelta(days=1)
 
     def __str__(self) -> str:
-        return f"{self.start:%Y-%m-%d}"
+        return self.start.date().isoformat()

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from jobs.lib.aggregate import collected
-from jobs.lib.bronze import PARTITION_COLUMN
 from jobs.lib.claims import claim, confirm
 from jobs.lib.promote import promote_day
 from jobs.lib.publish import PublishedHours, publish_day, stale_days
 from jobs.lib.quality import check_day
 from jobs.lib.steps import Steps
-from jobs.lib.tables import FACTS
+from jobs.lib.tables import FACTS, is_of
 from wikiweir.clock import Clock
 from wikiweir.hours import Day
 from wikiweir.settings import Settings
@@ -47,7 +45,7 @@ class DayBuilder:
         steps = Steps(self.clock)
         with steps.step("aggregated"):
             facts = self.spark.read.format("delta").load(FACTS.path(self.settings))
-            of_day = facts.where(F.col(PARTITION_COLUMN).isin([hour.start for hour in made_of.hours]))
+            of_day = facts.where(is_of(made_of.hours))
             tables = collected(of_day, "day")
         with steps.step("checked"):
             check_day(self.connection, made_of, tables, self.run_id)

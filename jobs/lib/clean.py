@@ -11,10 +11,10 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.lib.bronze import PARTITION_COLUMN
 from jobs.lib.classify import classify
 from jobs.lib.judging import DUPLICATE
 from jobs.lib.parse import LAKE_ONLY, parse
+from jobs.lib.tables import is_of
 from wikiweir.hours import Hour
 
 PLACE = ("topic", "partition", "offset")
@@ -35,7 +35,7 @@ class CleanHour:
 
 def clean(bronze: DataFrame, hour: Hour, *, user_key_secret: bytes, mask_addresses: bool) -> CleanHour:
     """Judge the records of an event hour. Runs a small Spark job over bronze's narrow columns."""
-    rows = bronze.where(F.col(PARTITION_COLUMN) == F.lit(hour.start))
+    rows = bronze.where(is_of([hour]))
     rewritten, key_hours = _look(rows)
     if rewritten:  # seldom, and then the bytes of every record have to be shuffled
         rows = rows.dropDuplicates(list(PLACE))

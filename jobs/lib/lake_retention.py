@@ -19,7 +19,7 @@ from jobs.lib.bronze import PARTITION_COLUMN
 from jobs.lib.plan import accounted_rows, pruned
 from jobs.lib.postgres import transaction
 from jobs.lib.snapshot import CONFLICTS, Snapshot, hour_of
-from jobs.lib.tables import LakeTable, exists
+from jobs.lib.tables import LakeTable, exists, is_of
 from wikiweir.hours import Hour
 from wikiweir.settings import Settings
 
@@ -85,9 +85,7 @@ def prune(
     with transaction(connection) as cursor:
         cursor.executemany(_RECORD, [(hour.start, old.rows, old.newest_arrival) for hour, old in hours.items()])
     try:
-        DeltaTable.forPath(spark, path).delete(
-            F.col(PARTITION_COLUMN).isin([hour.start for hour in hours]) & (F.col(ARRIVAL) < F.lit(cutoff))
-        )
+        DeltaTable.forPath(spark, path).delete(F.expr(is_of(hours)) & (F.col(ARRIVAL) < F.lit(cutoff)))
     except CONFLICTS as conflict:
         log.warning("the deletion is left to the next run: %s", conflict)
         return

@@ -5,6 +5,7 @@ the rows of a rollup, by grain and period (the hour that minutes and hours are i
 beyond bronze nothing is ever appended. An hour or a day is put in place of what stood there, in one commit.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -93,8 +94,17 @@ def _log(spark: SparkSession, path: str) -> Any:
 
 
 def starts(period: Hour | Day) -> str:
-    """Its start as a literal of the session's zone, UTC (SQL)."""
-    return f"TIMESTAMP '{period.start:%Y-%m-%d %H:%M:%S}'"
+    """Its start as a literal of the session's zone, UTC (SQL).
+
+    A Python datetime would not do: on its way to Spark it is taken for a day of the Julian calendar before 1583, and
+    an event may be dated so.
+    """
+    return f"TIMESTAMP '{period.start.replace(tzinfo=None).isoformat(' ')}'"
+
+
+def is_of(hours: Iterable[Hour]) -> str:
+    """Whether a row is of one of these event hours (SQL)."""
+    return f"{PARTITION_COLUMN} IN ({', '.join(map(starts, hours))})"
 
 
 def _interval(length: timedelta) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -18,15 +18,15 @@ HOUR = Hour.of(NOW)
 HALF_PAST = HOUR.start + timedelta(minutes=30)
 
 
-def edit(number: int, *, at: datetime = HALF_PAST, **changes: Any) -> bytes:
+def edit(number: int, *, at: datetime = HALF_PAST, dt: datetime = HALF_PAST, **changes: Any) -> bytes:
     """An invented edit; its number is its identity, its `meta.dt` half past the hour whenever it was made."""
-    meta = {"id": str(UUID(int=number)), "dt": HALF_PAST.isoformat().replace("+00:00", "Z"), "domain": "en.example.org"}
+    meta = {"id": str(UUID(int=number)), "dt": dt.isoformat().replace("+00:00", "Z"), "domain": "en.example.org"}
     made = {"meta": meta, "type": "edit", "wiki": "enwiki", "title": "Meadow", "user": "Heron"}
     return json.dumps({**made, "timestamp": int(at.timestamp()), **changes}).encode()
 
 
-def cleaned(table: DataFrame) -> CleanHour:
-    return clean(table, HOUR, user_key_secret=b"invented", mask_addresses=True)
+def cleaned(table: DataFrame, hour: Hour = HOUR) -> CleanHour:
+    return clean(table, hour, user_key_secret=b"invented", mask_addresses=True)
 
 
 def outcomes(found: CleanHour) -> Counter[tuple[str, str]]:
@@ -63,6 +63,18 @@ def test_a_record_that_the_lake_holds_twice_counts_once_and_is_no_duplicate(spar
     found = cleaned(table.unionAll(table.where("offset < 2")).unionAll(table.where("offset = 0")))
     assert found.rewritten == 3
     assert outcomes(found) == {("fact", ""): 2, ("duplicate", ""): 1}
+
+
+def test_an_hour_of_any_year_is_found(spark: SparkSession) -> None:
+    """Of 1500, where Java's and Python's calendars are ten days apart, and of 999, which has fewer digits."""
+    for text in ("1500-05-04T03", "0999-12-31T10"):
+        hour = Hour.parse(text)
+        at = hour.start + timedelta(minutes=7)
+        # no later than 14 hours before, in a zone where it is another year: `meta.dt` has a year of four digits
+        dt = at.astimezone(timezone(timedelta(hours=14)))
+        found = cleaned(bronze(kafka_frame(spark, [edit(1, at=at, dt=dt), edit(1, at=at, dt=dt), edit(2)])), hour)
+        assert outcomes(found) == {("fact", ""): 1, ("duplicate", ""): 1}, text
+        assert str(hour) == text
 
 
 def test_an_hour_without_rows_is_empty(spark: SparkSession) -> None:

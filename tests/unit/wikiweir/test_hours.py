@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from wikiweir.hours import Hour
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-INSTANTS = st.integers(0, 4_102_444_800_000_000).map(lambda micros: EPOCH + timedelta(microseconds=micros))
+INSTANTS = st.integers(-62_135_596_800_000_000, 4_102_444_800_000_000).map(
+    lambda micros: EPOCH + timedelta(microseconds=micros)
+)
 
 
 @given(INSTANTS)
