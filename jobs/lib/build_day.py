@@ -48,7 +48,7 @@ class DayBuilder:
             of_day = facts.where(is_of(made_of.hours))
             tables = collected(of_day, "day")
         with steps.step("checked"):
-            check_day(self.connection, made_of, tables, self.run_id)
+            check_day(self.connection, made_of, tables, self.run_id, self.settings.keep, self.clock.now())
         with steps.step("promoted"):
             confirm(self.connection)
             promote_day(self.settings, self.spark, made_of.day, tables)

@@ -5,7 +5,9 @@ the very rows that are about to be published, in this process's memory; nothing 
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
@@ -18,9 +20,11 @@ from expectations.judge import Verdict, judge
 from expectations.suites import Band
 from jobs.lib import ledger
 from jobs.lib.postgres import transaction
+from jobs.lib.postgres_retention import KEPT
 from jobs.lib.publish import Accounting, PublishedHours, Source, Tables
 from wikiweir.hours import Day, Hour
 from wikiweir.rollups import ROLLUPS, Grain, Rollup
+from wikiweir.settings import Lifetimes
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +81,25 @@ def check_hour(
     return _settle(connection, Judged(source.hour, source.run_id, where, bronze_rows), found)
 
 
-def check_day(connection: Connection, made_of: PublishedHours, tables: Tables, run_id: str) -> list[Verdict]:
-    """Judge the rows of a day against those of its published hours. Raises `BlockedError`."""
+def check_day(
+    connection: Connection, made_of: PublishedHours, tables: Tables, run_id: str, keep: Lifetimes, now: datetime
+) -> list[Verdict]:
+    """Judge the rows of a day against those of its published hours, as long as these live. Raises `BlockedError`.
+
+    Of a day whose hours have lived long enough, a late event leaves one hour alone: nothing can be held against that.
+    """
     days = _frames(tables, made_of.day, "day")
+    comparable = {
+        rollup: rows
+        for rollup, rows in days.items()
+        if made_of.day.end > now - getattr(keep, KEPT[rollup.table("hour")])
+    }
     with connection.cursor() as cursor:
-        of_hours = _sums_of_hours(cursor, made_of.day)
+        of_hours = _sums_of_hours(cursor, made_of.day, comparable)
     found = judge(
         [
             *(suites.of_rollup(rollup, "day", rows) for rollup, rows in days.items()),
-            suites.of_totals("totals_daily", of_hours, suites.sums(days)),
+            suites.of_totals("totals_daily", of_hours, suites.sums(comparable)),
         ]
     )
     where = f"silver/facts, event_hour from {made_of.hours[0]} to {made_of.hours[-1]}"
@@ -122,9 +136,9 @@ def _frame(rows: pa.Table, period: Hour | Day, grain: Grain) -> pd.DataFrame:
     return frame
 
 
-def _sums_of_hours(cursor: Cursor, day: Day) -> dict[str, int]:
+def _sums_of_hours(cursor: Cursor, day: Day, rollups: Iterable[Rollup]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for rollup in ROLLUPS:
+    for rollup in rollups:
         names = [metric.name for metric in rollup.additive if metric.merge == "sum"]
         wanted = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in names)
         cursor.execute(

@@ -14,7 +14,9 @@ from jobs.lib.quality import BlockedError, check_day, check_hour
 from tests.conftest import Postgres
 from wikiweir.hours import Day, Hour
 from wikiweir.rollups import ROLLUPS, Dimension, Grain, Metric
+from wikiweir.settings import Lifetimes
 
+KEEP = Lifetimes()
 _numbers = iter(range(1000))
 ZEROS = bytes(16)
 
@@ -173,13 +175,41 @@ def test_a_day_must_be_its_published_hours(batch: Connection) -> None:
     first = Source(hour=hours[0], bronze_version=1, end_offsets={0: 1}, run_id="test")
     of_one_hour = {name.replace("hourly", "daily"): rows for name, rows in tables(first).items() if "hourly" in name}
     with pytest.raises(BlockedError, match="day 2026-06-01"):
-        check_day(batch, made_of, of_one_hour, "test")
+        check_day(batch, made_of, of_one_hour, "test", KEEP, day.end)
     assert ("totals_daily", "critical") in {found[:2] for found in results(batch, first)}
     batch.cursor().execute("DELETE FROM batch.activity_hourly WHERE window_start = %s", (hours[1].start,))
     for name in ("user_activity", "page_activity", "edit_sizes"):
         batch.cursor().execute(f"DELETE FROM batch.{name}_hourly WHERE window_start = %s", (hours[1].start,))
-    check_day(batch, made_of, of_one_hour, "test")
+    check_day(batch, made_of, of_one_hour, "test", KEEP, day.end)
     assert results(batch, first) == []
+
+
+def test_a_day_whose_hours_are_no_longer_kept_is_not_held_against_what_is_left_of_them(batch: Connection) -> None:
+    day = Day(datetime(2026, 7, 1, tzinfo=UTC))
+    hours = [Hour(day.start + timedelta(hours=number)) for number in (3, 4)]
+    first, late = (Source(hour=hour, bronze_version=1, end_offsets={0: 1}, run_id="test") for hour in hours)
+    for of_hour in (first, late):
+        publish(batch, of_hour, tables(of_hour), ACCOUNTING, {})
+    made_of = PublishedHours(day=day, hours=tuple(hours), versions=2)
+    whole = {
+        name.replace("hourly", "daily"): pa.concat_tables([rows, tables(late)[name]])
+        for name, rows in tables(first).items()
+        if "hourly" in name
+    }
+    for name, rows in whole.items():  # both hours are alike: the day has each key once, with twice its sums
+        once = rows.slice(0, rows.num_rows // 2).to_pylist()
+        sums = {metric.name for rollup in ROLLUPS for metric in rollup.additive if metric.merge == "sum"}
+        twice = [{key: 2 * value if key in sums else value for key, value in row.items()} for row in once]
+        whole[name] = pa.Table.from_pylist([{**row, "window_start": day.start} for row in twice], schema=rows.schema)
+    limit = day.end + KEEP.batch_key_hours
+    check_day(batch, made_of, whole, "test", KEEP, limit - timedelta(seconds=1))
+    batch.cursor().execute("DELETE FROM batch.user_activity_hourly WHERE window_start = %s", (first.hour.start,))
+    with pytest.raises(BlockedError):
+        check_day(batch, made_of, whole, "test", KEEP, limit - timedelta(seconds=1))
+    found = check_day(batch, made_of, whole, "test", KEEP, limit)
+    held = {verdict.expectation for verdict in found if verdict.suite == "totals_daily"}
+    assert any("activity.edits" in law for law in held), "wikis and classes are kept for longer"
+    assert not any("user_activity" in law or "page_activity" in law for law in held)
 
 
 def test_the_incident_is_over_when_the_hour_passes(batch: Connection, source: Source) -> None:
