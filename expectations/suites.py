@@ -122,13 +122,19 @@ LAWS = (
 """Column, the column it must equal, and the law in words."""
 
 
-def of_laws(rollups: Mapping[str, pd.DataFrame], accounting: Mapping[tuple[str, str], int], bronze_rows: int) -> Suite:
-    """What holds between the minute rows of an hour's rollups and its accounting."""
+def of_laws(
+    rollups: Mapping[str, pd.DataFrame],
+    accounting: Mapping[tuple[str, str], int],
+    bronze_rows: int,
+    published_rows: int,
+) -> Suite:
+    """What holds between the minute rows of an hour's rollups, its accounting, and its last publication's rows."""
     activity = rollups[ACTIVITY.name]
     bots = int(rollups[EDIT_SIZES.name].query("user_class == 'bot'")["edits"].sum())
     people = int(activity.query("user_class != 'bot'")["edits"].sum())
     found: dict[str, float] = {
         "bronze_rows": bronze_rows,
+        "published_rows": published_rows,
         "accounted": sum(accounting.values()),
         "facts": accounting.get(("fact", ""), 0),
         "events": activity["events"].sum(),
@@ -151,6 +157,15 @@ def of_laws(rollups: Mapping[str, pd.DataFrame], accounting: Mapping[tuple[str, 
         gxe.ExpectColumnPairValuesToBeEqual(column_A=left, column_B=right, description=law, severity=CRITICAL)
         for left, right, law in LAWS
     ]
+    made.append(
+        gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+            column_A="bronze_rows",
+            column_B="published_rows",
+            or_equal=True,
+            description="bronze holds no fewer rows of the hour than it was last published from",
+            severity=CRITICAL,
+        )
+    )
     made.append(
         gxe.ExpectColumnPairValuesAToBeGreaterThanB(
             column_A="rejects_allowed",

@@ -57,7 +57,7 @@ class HourBuilder:
             source = Source(
                 hour=hour,
                 bronze_version=self.bronze.version,
-                bronze_rows=self.bronze.held[hour].rows if hour in self.bronze.held else 0,
+                bronze_rows=self.bronze.held[hour].rows,
                 end_offsets=self.end_offsets,
                 run_id=self.run_id,
             )
@@ -82,7 +82,7 @@ class HourBuilder:
                 rejected = sum(n for (outcome, _), n in accounting.items() if outcome == "rejected")
                 quarantine_rejected(self.settings, records, self.bronze.table, hour, rejected)
             with steps.step("checked"):
-                check_hour(self.connection, source, tables, accounting, source.bronze_rows or 0)
+                check_hour(self.connection, source, tables, accounting)
             with steps.step("promoted"):
                 confirm(self.connection)
                 lake_versions = promote_hour(self.settings, facts, hour, tables)

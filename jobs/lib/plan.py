@@ -72,9 +72,9 @@ class Plan:
 
 
 def plan(cursor: Cursor, held: Mapping[Hour, Held], wish: Wish, now: datetime, *, at_most: int = AT_MOST) -> Plan:
-    """Look at every hour of bronze. The hour asked for is built unless nobody has ever had a row of it."""
+    """Look at every hour of bronze. The hour asked for is built if bronze has a row of it."""
     accounted, gone = accounted_rows(cursor), pruned(cursor)
-    asked = [wish.hour] if wish.hour is not None and (wish.hour in held or wish.hour in accounted) else []
+    asked = [wish.hour] if wish.hour is not None and (wish.hour in held or wish.hour in gone) else []
     asked += sorted(_in_range(held, wish), reverse=True)
     touched, waiting = _touched(cursor, held, accounted, now) if wish.touched else ([], {})
     left = {hour: reason for hour, reason in waiting.items() if hour not in asked}

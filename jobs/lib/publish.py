@@ -38,10 +38,10 @@ class Source:
 
     hour: Hour
     bronze_version: int
+    bronze_rows: int
+    """Rows of the hour that this version holds, by Delta's log."""
     end_offsets: Offsets
     run_id: str
-    bronze_rows: int | None = None
-    """Rows of the hour that this version holds, by Delta's log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,24 +61,24 @@ class Judged:
         return f"{'hour' if isinstance(self.period, Hour) else 'day'} {self.period}"
 
 
-def check_hour(
-    connection: Connection, source: Source, tables: Tables, accounting: Accounting, bronze_rows: int
-) -> list[Verdict]:
+def check_hour(connection: Connection, source: Source, tables: Tables, accounting: Accounting) -> list[Verdict]:
     """Judge the minutes and the hour rows of an hour, and write down what was found. Raises `BlockedError`."""
     minutes, hours = (_frames(tables, source.hour, grain) for grain in ("minute", "hour"))
     with connection.cursor() as cursor:
-        band = _band(cursor, source)
+        band, published = _band(cursor, source), _published_rows(cursor, source)
     found = judge(
         [
             *(suites.of_rollup(rollup, "minute", rows) for rollup, rows in minutes.items()),
             *(suites.of_rollup(rollup, "hour", rows) for rollup, rows in hours.items()),
-            suites.of_laws({rollup.name: rows for rollup, rows in minutes.items()}, accounting, bronze_rows),
+            suites.of_laws(
+                {rollup.name: rows for rollup, rows in minutes.items()}, accounting, source.bronze_rows, published
+            ),
             suites.of_totals("totals", suites.sums(minutes), suites.sums(hours)),
             suites.of_volume(accounting.get(("fact", ""), 0), band),
         ]
     )
     where = f"bronze version {source.bronze_version}, event_hour {source.hour}"
-    return _settle(connection, Judged(source.hour, source.run_id, where, bronze_rows), found)
+    return _settle(connection, Judged(source.hour, source.run_id, where, source.bronze_rows), found)
 
 
 def check_day(
@@ -147,6 +147,14 @@ def _sums_of_hours(cursor: Cursor, day: Day, rollups: Iterable[Rollup]) -> dict[
         )
         found |= {f"{rollup.name}.{name}": n for name, n in zip(names, cursor.fetchone() or (), strict=True)}
     return found
+
+
+def _published_rows(cursor: Cursor, source: Source) -> int:
+    """How many rows of bronze the hour was last published from."""
+    cursor.execute(
+        "SELECT coalesce(sum(o.records), 0)::bigint FROM ops.hour_outcomes AS o WHERE o.hour = %s", (source.hour.start,)
+    )
+    return int((cursor.fetchone() or (0,))[0])
 
 
 def _band(cursor: Cursor, source: Source) -> Band | None:

@@ -18,7 +18,9 @@ MINUTE = pa.timestamp("us", "UTC")
 
 
 def source(hour: Hour, bronze_version: int) -> Source:
-    return Source(hour=hour, bronze_version=bronze_version, end_offsets={0: bronze_version}, run_id="test")
+    return Source(
+        hour=hour, bronze_version=bronze_version, bronze_rows=9, end_offsets={0: bronze_version}, run_id="test"
+    )
 
 
 def tables(hour: Hour, edits: int, wiki: str = "enwiki") -> dict[str, pa.Table]:

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 from jobs.lib.publish import PublishedHours, Source, publish, publish_day
 from jobs.lib.published import Published, check, look, oldest_differing
 from tests.conftest import Postgres
-from tests.integration.test_quality import ACCOUNTING, tables
+from tests.integration.test_quality import ACCOUNTING, ROWS, tables
 from wikiweir.hours import Day, Hour
 
 DAY = Day(datetime(2026, 5, 1, tzinfo=UTC))
@@ -23,7 +23,7 @@ def batch(postgres: Postgres) -> Iterator[Connection]:
     """Two hours, and the day as the first of them was alone."""
     with closing(postgres.connect("batch")) as connection:
         for hour in HOURS:
-            source = Source(hour=hour, bronze_version=1, end_offsets={0: 1}, run_id="test")
+            source = Source(hour=hour, bronze_version=1, bronze_rows=ROWS, end_offsets={0: 1}, run_id="test")
             publish(connection, source, tables(source), ACCOUNTING, {"silver/facts": 1})
             if hour == HOURS[0]:
                 daily = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,9 @@ from wikiweir.settings import Lifetimes
 KEEP = Lifetimes()
 _numbers = iter(range(1000))
 ZEROS = bytes(16)
+ACCOUNTING = {("fact", ""): 3, ("duplicate", ""): 1}
+ROWS = 4
+"""Rows of bronze, and what became of them."""
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def batch(postgres: Postgres) -> Iterator[Connection]:
 def source() -> Source:
     """An hour of its own."""
     hour = Hour(datetime(2026, 5, 1, tzinfo=UTC) + timedelta(hours=next(_numbers)))
-    return Source(hour=hour, bronze_version=1, end_offsets={0: 1}, run_id="test")
+    return Source(hour=hour, bronze_version=1, bronze_rows=ROWS, end_offsets={0: 1}, run_id="test")
 
 
 def tables(source: Source, **changes: dict[str, Any]) -> dict[str, pa.Table]:
@@ -72,10 +76,6 @@ def tables(source: Source, **changes: dict[str, Any]) -> dict[str, pa.Table]:
     return found
 
 
-ACCOUNTING = {("fact", ""): 3, ("duplicate", ""): 1}
-ROWS = 4
-
-
 def results(batch: Connection, source: Source, which: str = "NOT success") -> list[tuple[str, str, str]]:
     with batch.cursor() as cursor:
         columns = "SELECT suite, severity, expectation FROM ops.quality_results"
@@ -93,7 +93,7 @@ def open_incidents(batch: Connection, source: Source) -> list[dict[str, Any]]:
 
 
 def test_a_good_hour_passes_and_every_expectation_has_a_row(batch: Connection, source: Source) -> None:
-    found = check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
+    found = check_hour(batch, source, tables(source), ACCOUNTING)
     assert [verdict for verdict in found if not verdict.success] == []
     assert len(results(batch, source, "success")) == len(found) > 50
     assert {suite for suite, _, _ in results(batch, source, "true")} == {
@@ -101,7 +101,7 @@ def test_a_good_hour_passes_and_every_expectation_has_a_row(batch: Connection, s
         "laws",
         "totals",
     }
-    check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
+    check_hour(batch, source, tables(source), ACCOUNTING)
     assert len(results(batch, source, "true")) == len(found), "the same run leaves its results once"
 
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_blocks_the_hour(
     batch: Connection, source: Source, changes: dict[str, Any], failed: str
 ) -> None:
     with pytest.raises(BlockedError, match=r"docs/runbooks/hour_blocked\.md"):
-        check_hour(batch, source, tables(source, **changes), ACCOUNTING, ROWS)
+        check_hour(batch, source, tables(source, **changes), ACCOUNTING)
     assert failed in [expectation for _, _, expectation in results(batch, source)]
     [details] = open_incidents(batch, source)
     assert any(failed in law for law in details["failed"])
@@ -134,7 +134,7 @@ def test_what_cannot_be_blocks_the_hour(
 def test_a_row_twice_a_row_of_another_hour_and_a_row_unaccounted_for_block(batch: Connection, source: Source) -> None:
     twice = tables(source)
     twice["edit_sizes"] = pa.concat_tables([twice["edit_sizes"]] * 2)
-    later = Source(hour=Hour(source.hour.end), bronze_version=1, end_offsets={0: 1}, run_id="test")
+    later = Source(hour=Hour(source.hour.end), bronze_version=1, bronze_rows=ROWS, end_offsets={0: 1}, run_id="test")
     strayed = {**tables(source), "page_activity": tables(later)["page_activity"]}
     for rows, bronze_rows, failed in (
         (twice, ROWS, "expect_compound_columns_to_be_unique(window, wiki, user_class, size_bucket)"),
@@ -142,37 +142,50 @@ def test_a_row_twice_a_row_of_another_hour_and_a_row_unaccounted_for_block(batch
         (tables(source), ROWS + 1, "expect_column_pair_values_to_be_equal(bronze_rows, accounted)"),
     ):
         with pytest.raises(BlockedError):
-            check_hour(batch, source, rows, ACCOUNTING, bronze_rows)
+            check_hour(batch, replace(source, bronze_rows=bronze_rows), rows, ACCOUNTING)
         assert failed in [expectation for _, _, expectation in results(batch, source)]
 
 
 def test_an_hour_that_is_not_its_minutes_blocks(batch: Connection, source: Source) -> None:
     rows = {**tables(source), "edit_sizes_hourly": tables(source, edit_sizes={"edits": 3})["edit_sizes_hourly"]}
     with pytest.raises(BlockedError):
-        check_hour(batch, source, rows, ACCOUNTING, ROWS)
+        check_hour(batch, source, rows, ACCOUNTING)
     assert results(batch, source) == [
         ("totals", "critical", "expect_column_pair_values_to_be_equal(edit_sizes.edits, edit_sizes.edits of its parts)")
     ]
 
 
+def test_an_hour_that_bronze_has_less_of_than_is_published_blocks(batch: Connection, source: Source) -> None:
+    more = {("fact", ""): 3, ("duplicate", ""): 2}
+    publish(batch, replace(source, bronze_rows=5), tables(source), more, {})
+    with pytest.raises(BlockedError):
+        check_hour(batch, source, tables(source), ACCOUNTING)
+    assert results(batch, source) == [
+        ("laws", "critical", "expect_column_pair_values_a_to_be_greater_than_b(bronze_rows, published_rows)")
+    ]
+    check_hour(batch, replace(source, bronze_rows=5), tables(source), more)
+    check_hour(batch, replace(source, bronze_rows=6), tables(source), {**more, ("duplicate", ""): 3})
+
+
 def test_too_many_rejects_block(batch: Connection, source: Source) -> None:
     accounting = {("fact", ""): 3, ("rejected", "no_meta_id"): 21}
     with pytest.raises(BlockedError):
-        check_hour(batch, source, tables(source), accounting, 24)
+        check_hour(batch, replace(source, bronze_rows=24), tables(source), accounting)
     [details] = open_incidents(batch, source)
     assert "quarantine" in str(details["failed"])
     assert details["rows in"] == f"bronze version 1, event_hour {source.hour}"
-    check_hour(batch, source, tables(source), {("fact", ""): 3, ("rejected", "no_meta_id"): 20}, 23)
+    accounting = {("fact", ""): 3, ("rejected", "no_meta_id"): 20}
+    check_hour(batch, replace(source, bronze_rows=23), tables(source), accounting)
 
 
 def test_a_day_must_be_its_published_hours(batch: Connection) -> None:
     day = Day(datetime(2026, 6, 1, tzinfo=UTC))
     hours = [Hour(day.start), Hour(day.start + timedelta(hours=23))]
     for hour in hours:
-        of_hour = Source(hour=hour, bronze_version=1, end_offsets={0: 1}, run_id="test")
+        of_hour = Source(hour=hour, bronze_version=1, bronze_rows=ROWS, end_offsets={0: 1}, run_id="test")
         publish(batch, of_hour, tables(of_hour), ACCOUNTING, {})
     made_of = PublishedHours(day=day, hours=tuple(hours), versions=2)
-    first = Source(hour=hours[0], bronze_version=1, end_offsets={0: 1}, run_id="test")
+    first = Source(hour=hours[0], bronze_version=1, bronze_rows=ROWS, end_offsets={0: 1}, run_id="test")
     of_one_hour = {name.replace("hourly", "daily"): rows for name, rows in tables(first).items() if "hourly" in name}
     with pytest.raises(BlockedError, match="day 2026-06-01"):
         check_day(batch, made_of, of_one_hour, "test", KEEP, day.end)
@@ -187,7 +200,9 @@ def test_a_day_must_be_its_published_hours(batch: Connection) -> None:
 def test_a_day_whose_hours_are_no_longer_kept_is_not_held_against_what_is_left_of_them(batch: Connection) -> None:
     day = Day(datetime(2026, 7, 1, tzinfo=UTC))
     hours = [Hour(day.start + timedelta(hours=number)) for number in (3, 4)]
-    first, late = (Source(hour=hour, bronze_version=1, end_offsets={0: 1}, run_id="test") for hour in hours)
+    first, late = (
+        Source(hour=hour, bronze_version=1, bronze_rows=ROWS, end_offsets={0: 1}, run_id="test") for hour in hours
+    )
     for of_hour in (first, late):
         publish(batch, of_hour, tables(of_hour), ACCOUNTING, {})
     made_of = PublishedHours(day=day, hours=tuple(hours), versions=2)
@@ -215,23 +230,23 @@ def test_a_day_whose_hours_are_no_longer_kept_is_not_held_against_what_is_left_o
 def test_the_incident_is_over_when_the_hour_passes(batch: Connection, source: Source) -> None:
     for _ in range(2):
         with pytest.raises(BlockedError):
-            check_hour(batch, source, tables(source, edit_sizes={"edits": 1}), ACCOUNTING, ROWS)
+            check_hour(batch, source, tables(source, edit_sizes={"edits": 1}), ACCOUNTING)
         assert len(open_incidents(batch, source)) == 1, "one, however often it is tried"
-    check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
+    check_hour(batch, source, tables(source), ACCOUNTING)
     assert open_incidents(batch, source) == []
 
 
 def test_an_unusual_volume_warns_once_there_are_enough_weeks(batch: Connection, source: Source) -> None:
     for weeks in range(1, 5):
-        check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
+        check_hour(batch, source, tables(source), ACCOUNTING)
         assert not [found for found in results(batch, source, "true") if found[0] == "volume"], "too few weeks"
         past = Hour(source.hour.start - weeks * timedelta(days=7))
-        of_past = Source(hour=past, bronze_version=1, end_offsets={0: 1}, run_id="test")
+        of_past = Source(hour=past, bronze_version=1, bronze_rows=ROWS, end_offsets={0: 1}, run_id="test")
         publish(batch, of_past, tables(of_past), {("fact", ""): 100}, {})
-    check_hour(batch, source, tables(source), ACCOUNTING, ROWS)
+    check_hour(batch, source, tables(source), ACCOUNTING)
     assert results(batch, source) == [("volume", "warning", "expect_column_values_to_be_between(facts)")]
 
 
 def test_an_empty_hour_passes(batch: Connection, source: Source) -> None:
     empty = {name: rows.slice(0, 0) for name, rows in tables(source).items()}
-    assert all(verdict.success for verdict in check_hour(batch, source, empty, {}, 0))
+    assert all(verdict.success for verdict in check_hour(batch, replace(source, bronze_rows=0), empty, {}))

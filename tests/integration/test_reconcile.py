@@ -60,7 +60,7 @@ class Layers:
 
     def publish(self, edits: int, *, records: int, end: int, left: int = 0) -> str:
         """Publish `edits` from a bronze that ends at offset `end`, and judge; the verdict."""
-        source = Source(hour=self.hour, bronze_version=end, end_offsets={0: end}, run_id="test")
+        source = Source(hour=self.hour, bronze_version=end, bronze_rows=records, end_offsets={0: end}, run_id="test")
         publish(self.batch, source, self.rows(edits), {("fact", ""): records}, {})
         return reconcile(self.batch, source, self.rows(left) if left else {})
 
