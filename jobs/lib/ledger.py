@@ -97,12 +97,16 @@ def open_incident(
     )
 
 
-def close_incidents(cursor: Cursor, kind: str, subject: str) -> None:
-    """What was wrong with the subject is over."""
-    cursor.execute(
-        "UPDATE ops.incidents SET closed_at = now() WHERE kind = %s AND subject = %s AND closed_at IS NULL",
-        (kind, subject),
-    )
+def settle_incident(cursor: Cursor, kind: str, subject: str, message: str | None, details: Mapping[str, Any]) -> None:
+    """Tell the operator as long as something is wrong with the subject, in one row; no message: it is over."""
+    of_subject = "WHERE kind = %s AND subject = %s AND closed_at IS NULL"
+    if message is None:
+        cursor.execute(f"UPDATE ops.incidents SET closed_at = now() {of_subject}", (kind, subject))
+        return
+    values = (message, Json(dict(details)), kind, subject)
+    cursor.execute(f"UPDATE ops.incidents SET message = %s, details = %s {of_subject}", values)
+    if not cursor.rowcount:
+        open_incident(cursor, kind, subject, message, details)
 
 
 def _entry(row: tuple[Any, ...] | None) -> Entry | None:

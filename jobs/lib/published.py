@@ -107,16 +107,15 @@ def check(batch: Connection, found: Published, run_id: str) -> bool:
         for name, rows in frames.items():
             asked = [verdict for verdict in verdicts if verdict.suite == name]
             failed = [verdict for verdict in asked if not verdict.success]
-            ledger.close_incidents(cursor, INCIDENT, name)
             log.info(
                 "%s: %s of them, %s of %s expectations hold", name, len(rows), len(asked) - len(failed), len(asked)
             )
-            if failed:
-                where = differing(rows)
-                message = f"what is served of {len(where)} {name.replace('_', ' ')} contradicts itself"
+            where = differing(rows) if failed else []
+            message = f"what is served of {len(where)} {name.replace('_', ' ')} contradicts itself" if where else None
+            if message:
                 log.error("%s: %s", message, ", ".join(where))
-                failures = {law(verdict): verdict.observed for verdict in failed}
-                ledger.open_incident(cursor, INCIDENT, name, message, {"failed": failures, "of": where, "run": run_id})
+            details = {"failed": {law(verdict): verdict.observed for verdict in failed}, "of": where, "run": run_id}
+            ledger.settle_incident(cursor, INCIDENT, name, message, details)
     return all(verdict.success for verdict in verdicts)
 
 

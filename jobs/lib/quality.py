@@ -114,9 +114,7 @@ def _settle(connection: Connection, judged: Judged, found: list[Verdict]) -> lis
         log.log(level, "%s: %s: %s %s", judged.name, verdict.suite, law(verdict), verdict.observed)
     with transaction(connection) as cursor:
         write_down(cursor, judged.period, judged.run_id, found)
-        ledger.close_incidents(cursor, INCIDENT, str(judged.period))
-        if blocking:
-            _tell(cursor, judged, blocking)
+        _tell(cursor, judged, blocking)
     if blocking:
         raise BlockedError(
             f"{judged.name} is kept back: {len(blocking)} of {len(found)} expectations failed; its last version"
@@ -191,6 +189,6 @@ def write_down(cursor: Cursor, period: Hour | Day, run_id: str, found: list[Verd
 
 def _tell(cursor: Cursor, judged: Judged, blocking: list[Verdict]) -> None:
     failed = {f"{verdict.suite}: {law(verdict)}": verdict.observed for verdict in blocking}
-    message = f"{judged.name} was not published, because what must hold of it does not"
+    message = f"{judged.name} was not published, because what must hold of it does not" if blocking else None
     details = {"failed": failed, "run": judged.run_id, "rows in": judged.rows_in, "bronze rows": judged.bronze_rows}
-    ledger.open_incident(cursor, INCIDENT, str(judged.period), message, details)
+    ledger.settle_incident(cursor, INCIDENT, str(judged.period), message, details)

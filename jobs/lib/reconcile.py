@@ -166,8 +166,7 @@ def _write(
 def _tell(cursor: Cursor, source: Source, wrong: list[Sums]) -> None:
     """An incident that is open as long as the layers differ."""
     subject = str(source.hour)
-    ledger.close_incidents(cursor, INCIDENT, subject)
-    if wrong:
-        keys = {".".join(sums.of): sums.keys_differing for sums in wrong}
-        message = f"both layers took in hour {subject}, and their numbers differ; the batch layer's are served"
-        ledger.open_incident(cursor, INCIDENT, subject, message, {"keys differing": keys, "run": source.run_id})
+    keys = {".".join(sums.of): sums.keys_differing for sums in wrong}
+    message = f"both layers took in hour {subject}, and their numbers differ; the batch layer's are served"
+    details = {"keys differing": keys, "run": source.run_id}
+    ledger.settle_incident(cursor, INCIDENT, subject, message if wrong else None, details)
