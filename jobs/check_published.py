@@ -31,7 +31,10 @@ NAME = "wikiweir-check-published"
 def run(settings: Settings, days: int, run_id: str, *, clock: Clock | None = None) -> int:
     """Look, judge and write down; the exit code."""
     now = (clock or SystemClock()).now()
-    minutes_kept_from = Hour.of(now - settings.keep.batch_key_minutes).end
+    wanted = Day.of(now).start - timedelta(days=days)
+    since = max(wanted, Hour.of(now - settings.keep.batch_key_minutes).end)
+    if since > wanted:
+        log.warning("looking no further back than %s: older minutes are not kept", Hour.of(since))
     with (
         closing(connect(settings.postgres_dsn("reader"), NAME)) as reader,
         closing(connect(settings.postgres_dsn("batch"), NAME)) as batch,
@@ -39,12 +42,11 @@ def run(settings: Settings, days: int, run_id: str, *, clock: Clock | None = Non
         try:
             with batch.cursor() as cursor:
                 bind_instance(cursor, settings.source_id)
-                wanted = Day.of(now).start - timedelta(days=days)
-                since = max(min(wanted, published.oldest_differing(cursor) or wanted), minutes_kept_from)
+                before = published.differing_before(cursor)
         except RefusedError as refusal:
             log.error("%s", refusal)
             return REFUSED
-        if published.check(batch, published.look(reader, since), run_id):
+        if published.check(batch, published.look(reader, since, before), run_id):
             return ALL_HOLDS
         log.error("docs/runbooks/%s.md says what to do", published.INCIDENT)
         return SOMETHING_DIFFERS
