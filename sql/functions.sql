@@ -776,13 +776,17 @@ AS $$
     UNION ALL
     SELECT
         'hour_overdue',
-        to_char(e.hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24'),
-        COALESCE('waits: ' || ops.hour_waits_for(e.hour), 'is ready and not published')
-    FROM ops.hour_ends AS e
-    WHERE e.recorded_at < now() - interval '1 hour'
-        AND e.hour >= now() - interval '2 days'
-        AND NOT EXISTS (SELECT FROM ops.published_hours AS h WHERE h.hour = e.hour)
-        AND EXISTS (SELECT FROM ops.stream_outcomes AS o WHERE o.event_hour = e.hour)
+        to_char(o.event_hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24'),
+        COALESCE('waits: ' || ops.hour_waits_for(o.event_hour), 'is ready and not published')
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.event_hour > now() - interval '31 days'
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS h WHERE h.hour = o.event_hour)
+        AND ( -- the end of an hour has no row of its own where the producer read on from one before it
+            SELECT e.recorded_at FROM ops.hour_ends AS e WHERE e.hour >= o.event_hour ORDER BY e.hour LIMIT 1
+        ) < now() - interval '1 hour'
+    GROUP BY o.event_hour
+    HAVING min(o.first_at) < now() - interval '1 hour'
     UNION ALL
     SELECT
         'dashboard_broken',

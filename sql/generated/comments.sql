@@ -789,6 +789,7 @@ COMMENT ON COLUMN ops.stream_outcomes.event_hour IS 'Hour of the event.';
 COMMENT ON COLUMN ops.stream_outcomes.outcome IS 'fact, canary, duplicate, rejected or left_to_batch.';
 COMMENT ON COLUMN ops.stream_outcomes.reason IS 'Why it was rejected; empty otherwise.';
 COMMENT ON COLUMN ops.stream_outcomes.records IS 'Records.';
+COMMENT ON COLUMN ops.stream_outcomes.first_at IS 'When the first of them was counted.';
 
 COMMENT ON TABLE ops.seen_partitions IS 'When an id last reached each hour of speed.seen: retention goes by arrival.';
 COMMENT ON COLUMN ops.seen_partitions.generation IS 'Data set.';

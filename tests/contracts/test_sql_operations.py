@@ -212,6 +212,35 @@ def test_disk_is_told_by_table_and_layer(owner: connection, hour: datetime) -> N
     assert {layer for layer, _, _ in found.values()} == {"speed", "batch", "ops", "silver"}
 
 
+# ---- overdue hours
+
+
+def overdue(owner: connection) -> list[tuple[Any, ...]]:
+    return rows(owner, "SELECT subject, message FROM ops.complaints() WHERE runbook = 'hour_overdue' ORDER BY 1")
+
+
+def test_an_hour_with_events_is_overdue_until_it_is_published_however_old(owner: connection, hour: datetime) -> None:
+    days_ago, unread = hour - timedelta(days=9), hour - timedelta(hours=1)
+    too_old = hour - timedelta(days=32)
+    for each in (too_old, days_ago, unread):
+        count(owner, each, 5)
+    assert overdue(owner) == [], "the producer has not read past their ends"
+    end = "INSERT INTO ops.hour_ends (hour, cursor_at, end_offsets, recorded_at) VALUES (%s, now(), '{}', now() - %s)"
+    rows(owner, end, hour - timedelta(days=8), timedelta(minutes=61))
+    assert overdue(owner) == [], "their first events came just now"
+    rows(owner, "UPDATE ops.stream_outcomes SET first_at = now() - interval '61 minutes' WHERE generation = 2")
+    assert overdue(owner) == [], "a shadow has them for longer"
+    rows(owner, "UPDATE ops.stream_outcomes SET first_at = now() - interval '61 minutes'")
+    assert overdue(owner) == [(f"{days_ago:%Y-%m-%dT%H}", "is ready and not published")]
+    rows(owner, end, unread, timedelta(minutes=59))
+    assert len(overdue(owner)) == 1
+    rows(owner, "UPDATE ops.hour_ends SET recorded_at = now() - interval '61 minutes'")
+    assert [subject for subject, _ in overdue(owner)] == [f"{each:%Y-%m-%dT%H}" for each in (days_ago, unread)]
+    publish(owner, days_ago, 5, timedelta(days=9))
+    publish(owner, unread, 5, timedelta(minutes=2))
+    assert overdue(owner) == []
+
+
 # ---- charts
 
 
