@@ -4,6 +4,8 @@ What depends on the machine (jars, driver memory, Java options, master) comes fr
 `spark-defaults.conf`. The surprising thing: nearly all of it makes *small* jobs fast; Spark's defaults suit clusters.
 """
 
+import os
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -48,8 +50,11 @@ BATCH_SETTINGS = {
 def session(name: str, *, lake: bool = True, more: Mapping[str, str] = MappingProxyType({})) -> SparkSession:
     """The session of this process; with `lake`, able to read and write Delta tables (needs Delta's jar).
 
-    `more` is what one application needs on top, and wins.
+    `more` is what one application needs on top, and wins. From here on the process lives in UTC: Spark hands
+    timestamps out in the process's zone, without saying so, and where clocks are put back two hours have one name.
     """
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     builder = SparkSession.builder.appName(name)
     for key, value in {**SQL_SETTINGS, **(LAKE_SETTINGS if lake else {}), **more}.items():
         builder = builder.config(key, value)

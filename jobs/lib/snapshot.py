@@ -85,8 +85,8 @@ def newest(spark: SparkSession, path: str, known: Snapshot | None = None) -> Sna
 
 
 def hour_of(naive: datetime) -> Hour:
-    """The hour of a partition. Spark hands a timestamp out in the process's zone, without saying so."""
-    return Hour(naive.astimezone(UTC))
+    """The hour of a partition, as Spark hands it out: in the process's zone, which is UTC, without saying so."""
+    return Hour(naive.replace(tzinfo=UTC))
 
 
 def end_offsets(snapshot: Snapshot, topic: str) -> Offsets:

@@ -77,6 +77,13 @@ def test_an_hour_of_any_year_is_found(spark: SparkSession) -> None:
         assert str(hour) == text
 
 
+def test_copies_are_found_in_both_hours_that_have_one_name_where_clocks_are_put_back(spark: SparkSession) -> None:
+    for start in (datetime(2026, 10, 25, 0, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)):  # 2:00 in Berlin
+        at = start + timedelta(minutes=7)
+        table = bronze(kafka_frame(spark, [edit(1, at=at, dt=at)] * 2, int(at.timestamp() * 1000)))
+        assert outcomes(cleaned(table, Hour(start))) == {("fact", ""): 1, ("duplicate", ""): 1}, start
+
+
 def test_an_hour_without_rows_is_empty(spark: SparkSession) -> None:
     found = cleaned(bronze(kafka_frame(spark, [edit(1, at=HALF_PAST - timedelta(hours=2))])))
     assert found.rewritten == 0
