@@ -109,17 +109,9 @@ class Maintenance:
             lake_disk.write_down(cursor, found)
 
     def expire_rows(self) -> None:
-        """Drop leaves of `speed` and `batch`, and what `ops` need not remember; a dry run does it and takes it back."""
+        """Drop leaves of `speed` and `batch`, and what `ops` need not remember."""
         with self.connection.cursor() as cursor:
-            if not self.is_dry:
-                postgres_retention.expire(cursor, self.settings.keep, self.clock)
-                return
-            cursor.execute("BEGIN")
-            try:
-                postgres_retention.expire(cursor, self.settings.keep, self.clock, attempts=1)
-            finally:
-                cursor.execute("ROLLBACK")
-                log.info("nothing of this was done")
+            postgres_retention.expire(cursor, self.settings.keep, self.clock, is_dry=self.is_dry)
 
     @property
     def _bronze(self) -> str:

@@ -4,6 +4,8 @@ Each test has a day of its own, a few years ago, because a day is dropped whole.
 """
 
 import itertools
+import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -265,6 +267,35 @@ def test_findings_that_are_over_go_and_what_is_open_stays(day: Day) -> None:
     assert ask(day.owner, "SELECT subject FROM ops.incidents ORDER BY 1") == [("just over",), ("open",)]
     assert ask(day.owner, "SELECT hour::date::text FROM ops.hour_ends") == [("2021-01-02",)]
     assert ask(day.owner, "SELECT expectation FROM ops.quality_results") == [("young",)]
+
+
+def test_a_dry_run_takes_each_drop_back_before_the_next(day: Day) -> None:
+    day.count(1)
+    day.publish(1, age=timedelta(days=500))
+    live, leaf = day.live(), day.leaf("activity")
+    assert leaf
+    in_the_way = "SELECT FROM pg_locks WHERE pid = %s AND mode = 'AccessExclusiveLock'"
+    said = []
+
+    class Listens(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            assert ask(day.owner, in_the_way, day.batch.info.backend_pid) == [], said[-1]
+
+    logger, listener = logging.getLogger(postgres_retention.__name__), Listens()
+    logger.setLevel("INFO")
+    logger.addHandler(listener)
+    try:
+        with day.batch.cursor() as cursor:
+            postgres_retention.expire(cursor, Lifetimes(), SystemClock(), is_dry=True)
+    finally:
+        logger.removeHandler(listener)
+    of_days = [
+        f"batch.{name}" for name, lifetime in KEPT.items() if lifetime != "batch_hours"
+    ]  # the others' are months
+    for table in ("speed", *of_days):
+        assert any(re.match(rf"{table}: [1-9]\d* ", line) for line in said), table
+    assert (day.live(), day.leaf("activity")) == (live, leaf)
 
 
 def test_what_was_in_use_is_tried_again(postgres: Postgres, day: Day) -> None:
