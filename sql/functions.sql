@@ -584,8 +584,9 @@ AS $$
         + (SELECT count(*) FROM checks) + (SELECT count(*) FROM measures)
 $$;
 
--- Makes shadow `later` the live generation and retires `earlier`, at once for every reader; fences the retired one's driver.
--- Refuses while the shadow's ledger is behind the live one's on any partition.
+-- Makes shadow `later` the live generation and retires `earlier`, at once for every reader, and with it the older shadows,
+-- which nobody fills any more; fences the drivers of what is retired. Refuses while the shadow's ledger is behind the live
+-- one's on any partition.
 CREATE OR REPLACE FUNCTION speed.swap_generation(earlier integer, later integer)
 RETURNS void
 LANGUAGE plpgsql
@@ -597,8 +598,13 @@ DECLARE
     states jsonb;
     behind text;
 BEGIN
-    -- Both drivers hold their row while they commit; lowest number first, so that two swaps cannot deadlock.
-    PERFORM 1 FROM ops.stream_owner AS o WHERE o.generation IN (earlier, later) ORDER BY o.generation FOR UPDATE;
+    -- Drivers hold their row while they commit; lowest number first, so that two swaps cannot deadlock.
+    PERFORM 1
+    FROM ops.stream_owner AS o
+    WHERE o.generation IN (earlier, later)
+        OR o.generation IN (SELECT g.generation FROM ops.generations AS g WHERE g.state = 'shadow' AND g.generation < later)
+    ORDER BY o.generation
+    FOR UPDATE;
     SELECT COALESCE(jsonb_object_agg(g.generation, g.state), '{}') INTO states
     FROM ops.generations AS g
     WHERE g.generation IN (earlier, later);
@@ -617,9 +623,14 @@ BEGIN
         RAISE EXCEPTION 'generation % is behind generation %: %', later, earlier, behind
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Let the rebuild go on, then swap again.';
     END IF;
-    UPDATE ops.generations AS g SET state = 'retired', retired_at = now() WHERE g.generation = earlier;
+    WITH retired AS (
+        UPDATE ops.generations AS g
+        SET state = 'retired', retired_at = now()
+        WHERE g.generation = earlier OR (g.state = 'shadow' AND g.generation < later)
+        RETURNING g.generation
+    )
+    UPDATE ops.stream_owner AS o SET epoch = o.epoch + 1 FROM retired AS r WHERE o.generation = r.generation;
     UPDATE ops.generations AS g SET state = 'live', went_live_at = now() WHERE g.generation = later;
-    UPDATE ops.stream_owner AS o SET epoch = o.epoch + 1 WHERE o.generation = earlier;
 END
 $$;
 

@@ -44,7 +44,7 @@ def expire(cursor: Cursor, generation: int, settings: Settings) -> None:
     cursor.execute("SELECT speed.expire_ledger(%s, %s)", (generation, ledger_kept(settings)))
     cursor.execute(
         "SELECT generation FROM ops.generations AS g WHERE state = 'retired' AND retired_at < now() - %s"
-        " AND EXISTS (SELECT FROM ops.stream_batches AS b WHERE b.generation = g.generation)",
+        " AND to_regclass('speed.seen_g' || g.generation) IS NOT NULL",
         (RETIRED_KEPT,),
     )
     for (retired,) in cursor.fetchall():

@@ -453,6 +453,19 @@ def test_swap_fences_the_retired_driver(stream: connection) -> None:
         ask(stream, "SELECT speed.ensure_generation(%s)", before)
 
 
+def test_swap_retires_the_shadows_that_were_given_up(stream: connection) -> None:
+    before, given_up, after, newer = live(stream), *(new_generation(stream) for _ in range(3))
+    commit_batch(stream, after, 1, '{"0": 500, "1": 500}')
+    epoch = ask(stream, "SELECT epoch FROM ops.stream_owner WHERE generation = %s", given_up)
+    ask(stream, "SELECT speed.swap_generation(%s, %s)", before, after)
+    with stream.cursor() as cursor:
+        cursor.execute("SELECT generation, state FROM ops.generations WHERE generation >= %s ORDER BY 1", (given_up,))
+        assert cursor.fetchall() == [(given_up, "retired"), (after, "live"), (newer, "shadow")]
+    assert ask(stream, "SELECT epoch FROM ops.stream_owner WHERE generation = %s", given_up) == epoch + 1
+    ask(stream, "SELECT speed.drop_generation(%s)", given_up)
+    assert ask(stream, "SELECT to_regclass(%s) IS NULL", f"speed.seen_g{given_up}")
+
+
 @pytest.mark.parametrize("reached", ['{"0": 9, "1": 20}', '{"0": 10}', "{}", None])
 def test_swap_refuses_a_shadow_that_is_behind(stream: connection, reached: str | None) -> None:
     before, after = live(stream), new_generation(stream)
