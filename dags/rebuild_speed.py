@@ -37,7 +37,8 @@ def rebuild_speed() -> None:
     While it runs it holds the only slot of the Spark pool, so hours close after it.
 
     **If it fails:** nothing has changed for readers. Run it again; it goes on where it stood. It refuses where Kafka no
-    longer holds what the live generation began with, because then something would be lost.
+    longer holds what the live generation's ledger begins with, because then something would be lost: always in an
+    instance that is older than what Kafka keeps (7 days, or a size). `docs/runbooks/layers_differ.md` says what then.
     """
     spark_job("rebuild_speed", "{{ '--new' if params.new else '--no-new' }}", execution_timeout=timedelta(hours=12))
 
