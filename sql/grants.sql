@@ -15,7 +15,7 @@ DECLARE
 BEGIN
     FOR rule IN SELECT r.schema_name, r.table_name, r.instants FROM ops.partition_rules AS r LOOP
         IF rule.schema_name = 'batch' THEN
-            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON batch.%I TO wikiweir_batch', rule.table_name);
+            EXECUTE format('GRANT SELECT, INSERT, DELETE ON batch.%I TO wikiweir_batch', rule.table_name);
         ELSE
             EXECUTE format('GRANT SELECT ON speed.%I TO wikiweir_batch', rule.table_name);
             EXECUTE format('GRANT SELECT, INSERT ON speed.%I TO wikiweir_stream', rule.table_name);
@@ -54,11 +54,14 @@ TO wikiweir_stream;
 GRANT USAGE ON SCHEMA batch, speed, ops TO wikiweir_batch;
 GRANT SELECT ON speed.wikis TO wikiweir_batch;
 GRANT SELECT ON ALL TABLES IN SCHEMA ops TO wikiweir_batch;
-GRANT INSERT, UPDATE, DELETE ON ops.published_hours, ops.published_days TO wikiweir_batch;
-GRANT INSERT, UPDATE ON ops.ranked_periods TO wikiweir_batch;
+GRANT INSERT, UPDATE ON ops.published_hours, ops.published_days, ops.ranked_periods TO wikiweir_batch;
 GRANT INSERT, DELETE ON ops.hour_outcomes, ops.reconciliation, ops.quality_results TO wikiweir_batch;
-GRANT INSERT, UPDATE ON ops.incidents, ops.pruned_hours, ops.dashboard_import TO wikiweir_batch;
-GRANT INSERT, UPDATE, DELETE ON ops.dashboard_checks TO wikiweir_batch;
+GRANT INSERT, UPDATE ON
+    ops.incidents,
+    ops.pruned_hours,
+    ops.dashboard_checks,
+    ops.dashboard_import
+TO wikiweir_batch;
 GRANT INSERT ON ops.lake_tables TO wikiweir_batch;
 GRANT EXECUTE ON FUNCTION
     ops.bind_instance,

@@ -31,11 +31,11 @@ STREAM = (
     | {f"ops.{name}": "SIU" for name in ("stream_outcomes", "seen_partitions", "stream_progress", "incidents")}
 )
 BATCH = (
-    {f"batch.{name}": "SIUD" for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors", "editor_counts")}
+    {f"batch.{name}": "SID" for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors", "editor_counts")}
     | {f"speed.{name}": "S" for name in (*ROLLUPS, "wikis", "seen", "recent_changes")}
     | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
-    | {f"ops.{name}": "SIUD" for name in ("published_hours", "published_days", "dashboard_checks")}
-    | {f"ops.{name}": "SIU" for name in ("ranked_periods", "incidents", "pruned_hours", "dashboard_import")}
+    | {f"ops.{name}": "SIU" for name in ("published_hours", "published_days", "ranked_periods")}
+    | {f"ops.{name}": "SIU" for name in ("incidents", "pruned_hours", "dashboard_checks", "dashboard_import")}
     | {"ops.lake_tables": "SI"}
     | {f"ops.{name}": "SID" for name in ("hour_outcomes", "reconciliation", "quality_results")}
 )
@@ -251,6 +251,8 @@ def test_reader_is_bounded(postgres: Postgres) -> None:
         ("batch", "UPDATE ops.stream_owner SET epoch = 0"),
         ("batch", "INSERT INTO ops.stream_gaps VALUES (now(), 'x', 1, 0, 0, 1, 'x')"),
         ("batch", "UPDATE ops.lake_tables SET bytes = 0"),
+        ("batch", "UPDATE batch.activity_hourly SET edits = 0"),
+        ("batch", "DELETE FROM ops.published_hours"),
         ("stream", "INSERT INTO ops.dashboard_checks VALUES ('x', 'x', 'x', 0, 0, NULL)"),
         ("batch", "CREATE TABLE batch.x (a integer)"),
         ("batch", "SELECT speed.drop_generation(1)"),
