@@ -103,8 +103,7 @@ def sums(rows: Mapping[Rollup, pd.DataFrame]) -> dict[str, int]:
     return {
         f"{rollup.name}.{metric.name}": int(frame[metric.name].sum())
         for rollup, frame in rows.items()
-        for metric in rollup.additive
-        if metric.merge == "sum"
+        for metric in rollup.summed
     }
 
 

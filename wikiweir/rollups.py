@@ -82,6 +82,11 @@ class Rollup:
         """The metrics the speed layer can keep."""
         return tuple(m for m in self.metrics if m.merge != "distinct")
 
+    @property
+    def summed(self) -> tuple[Metric, ...]:
+        """The metrics whose total is the same at every grain."""
+        return tuple(m for m in self.metrics if m.merge == "sum")
+
     def measured(self, grain: Grain) -> tuple[Metric, ...]:
         """The metrics of its rows of a grain: a `distinct` of minutes would be of no use for anything coarser."""
         return self.additive if grain == "minute" else self.metrics

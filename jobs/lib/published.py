@@ -75,7 +75,7 @@ def look(reader: Connection, since: datetime, before: Mapping[str, Collection[st
         def beside(periods: str, whole: Grain, parts: Grain, within: str, where: str) -> pd.DataFrame:
             found = frame(periods)
             for rollup in ROLLUPS:
-                summed = [metric.name for metric in rollup.additive if metric.merge == "sum"]
+                summed = [metric.name for metric in rollup.summed]
                 for grain, suffix, which in ((whole, "", "TRUE"), (parts, PARTS, where)):
                     sums = ", ".join(f'sum({name})::bigint AS "{rollup.name}.{name}{suffix}"' for name in summed)
                     found = found.join(

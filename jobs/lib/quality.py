@@ -137,7 +137,7 @@ def _frame(rows: pa.Table, period: Hour | Day, grain: Grain) -> pd.DataFrame:
 def _sums_of_hours(cursor: Cursor, day: Day, rollups: Iterable[Rollup]) -> dict[str, int]:
     found: dict[str, int] = {}
     for rollup in rollups:
-        names = [metric.name for metric in rollup.additive if metric.merge == "sum"]
+        names = [metric.name for metric in rollup.summed]
         wanted = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in names)
         cursor.execute(
             f"SELECT {wanted} FROM batch.{rollup.table('hour')} WHERE window_start >= %s AND window_start < %s",

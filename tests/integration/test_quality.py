@@ -213,7 +213,7 @@ def test_a_day_whose_hours_are_no_longer_kept_is_not_held_against_what_is_left_o
     }
     for name, rows in whole.items():  # both hours are alike: the day has each key once, with twice its sums
         once = rows.slice(0, rows.num_rows // 2).to_pylist()
-        sums = {metric.name for rollup in ROLLUPS for metric in rollup.additive if metric.merge == "sum"}
+        sums = {metric.name for rollup in ROLLUPS for metric in rollup.summed}
         twice = [{key: 2 * value if key in sums else value for key, value in row.items()} for row in once]
         whole[name] = pa.Table.from_pylist([{**row, "window_start": day.start} for row in twice], schema=rows.schema)
     limit = day.end + KEEP.batch_key_hours
