@@ -30,7 +30,7 @@ from jobs.lib.keeper import BusyError
 from jobs.lib.offsets import Gap, Offsets
 from jobs.lib.owner import RefusedError
 from jobs.lib.source import kafka_records, wait_for_end
-from jobs.lib.tables import BRONZE
+from jobs.lib.tables import BRONZE, delta_log
 from wikiweir.clock import Clock
 from wikiweir.settings import Settings
 
@@ -201,10 +201,7 @@ class LakeQuery:
 
     def _batch_in_bronze(self, query_id: str) -> int | None:
         """The last batch of a Spark query that Delta's log holds."""
-        jvm: Any = self.spark._jvm
-        path = jvm.org.apache.hadoop.fs.Path(self._path)
-        delta_log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.spark._jsparkSession, path)
-        version = delta_log.unsafeVolatileSnapshot().transactions().get(query_id)
+        version = delta_log(self.spark, self._path).unsafeVolatileSnapshot().transactions().get(query_id)
         return int(version.get()) if version.isDefined() else None
 
     def _reached(self) -> Offsets:

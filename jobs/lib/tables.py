@@ -75,7 +75,7 @@ def replace(rows: DataFrame, table: LakeTable, settings: Settings, where: str) -
         .partitionBy(*table.partitioned_by)
         .save(path)
     )
-    return int(_log(rows.sparkSession, path).unsafeVolatileSnapshot().version())
+    return int(delta_log(rows.sparkSession, path).unsafeVolatileSnapshot().version())
 
 
 def newest_files(spark: SparkSession, path: str) -> tuple[int, DataFrame]:
@@ -84,11 +84,11 @@ def newest_files(spark: SparkSession, path: str) -> tuple[int, DataFrame]:
     https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file
     """
     nothing = spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
-    snapshot = _log(spark, path).update(False, nothing, nothing)
+    snapshot = delta_log(spark, path).update(False, nothing, nothing)
     return int(snapshot.version()), DataFrame(snapshot.allFiles().toDF(), spark)
 
 
-def _log(spark: SparkSession, path: str) -> Any:
+def delta_log(spark: SparkSession, path: str) -> Any:
     """Delta's own log object: DESCRIBE HISTORY would be a Spark job (0.4 s), and says less."""
     return spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)  # type: ignore[union-attr]
 
