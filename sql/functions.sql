@@ -366,7 +366,6 @@ RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC'
 SET lock_timeout = '100ms'
 AS $$
 DECLARE
@@ -374,15 +373,13 @@ DECLARE
     dropped integer := 0;
 BEGIN
     FOR old IN
-        SELECT leaf.relname
-        FROM pg_inherits AS i
-        JOIN pg_class AS leaf ON leaf.oid = i.inhrelid
-        WHERE i.inhparent = to_regclass(format('speed.recent_changes_g%s', wanted))
-            AND to_timestamp(right(leaf.relname, 10), 'YYYYMMDDHH24') + interval '1 hour' <= now() - keep
-        ORDER BY leaf.relname
+        SELECT l.leaf
+        FROM ops.leaves(to_regclass(format('speed.recent_changes_g%s', wanted))) AS l
+        WHERE l.ends <= now() - keep
+        ORDER BY l.starts
     LOOP
         BEGIN
-            EXECUTE format('DROP TABLE speed.%I', old.relname);
+            EXECUTE format('DROP TABLE speed.%I', old.leaf);
             dropped := dropped + 1;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             RETURN dropped;
