@@ -204,6 +204,24 @@ SELECT
     c.scope AS wiki
 FROM batch.editor_counts AS c;
 
+-- The newest period of each grain that has tops.
+CREATE VIEW serving.newest_periods AS
+SELECT
+    'hour' AS grain,
+    max(p.hour) AS window_start
+FROM ops.published_hours AS p
+UNION ALL
+SELECT
+    'day',
+    max(d.day)
+FROM ops.published_days AS d
+UNION ALL
+SELECT
+    r.grain,
+    max(r.window_start)
+FROM ops.ranked_periods AS r
+GROUP BY r.grain;
+
 -- The newest period of each grain alone, so that nobody reads through all of them to find it. Pages by the tops of their
 -- wikis: the first hundred of any choice of wikis are among the first hundreds of each.
 CREATE VIEW serving.newest_top_pages AS
@@ -221,23 +239,7 @@ SELECT
     t.bytes_removed,
     t.reverts,
     t.last_edit_at
-FROM (
-    SELECT
-        'hour' AS grain,
-        max(p.hour) AS window_start
-    FROM ops.published_hours AS p
-    UNION ALL
-    SELECT
-        'day',
-        max(d.day)
-    FROM ops.published_days AS d
-    UNION ALL
-    SELECT
-        r.grain,
-        max(r.window_start)
-    FROM ops.ranked_periods AS r
-    GROUP BY r.grain
-) AS newest
+FROM serving.newest_periods AS newest
 JOIN batch.top_pages AS t ON t.window_start = newest.window_start AND t.grain = newest.grain
 LEFT JOIN speed.wikis AS w ON w.wiki = t.scope
 WHERE t.scope <> '';
@@ -258,22 +260,6 @@ SELECT
     t.bytes_added,
     t.bytes_removed,
     t.reverts
-FROM (
-    SELECT
-        'hour' AS grain,
-        max(p.hour) AS window_start
-    FROM ops.published_hours AS p
-    UNION ALL
-    SELECT
-        'day',
-        max(d.day)
-    FROM ops.published_days AS d
-    UNION ALL
-    SELECT
-        r.grain,
-        max(r.window_start)
-    FROM ops.ranked_periods AS r
-    GROUP BY r.grain
-) AS newest
+FROM serving.newest_periods AS newest
 JOIN batch.top_editors AS t ON t.window_start = newest.window_start AND t.grain = newest.grain
 LEFT JOIN speed.wikis AS w ON w.wiki = t.scope;

@@ -682,6 +682,10 @@ COMMENT ON COLUMN serving.editors_by_period.editors IS 'Distinct users among edi
 COMMENT ON COLUMN serving.editors_by_period.as_of IS 'End of the newest hour that is in it.';
 COMMENT ON COLUMN serving.editors_by_period.wiki IS 'The same as scope, under the name by which wikis are chosen.';
 
+COMMENT ON VIEW serving.newest_periods IS 'The newest published hour and day, and the newest week and month that are ranked.';
+COMMENT ON COLUMN serving.newest_periods.grain IS 'hour, day, week (from Monday) or month.';
+COMMENT ON COLUMN serving.newest_periods.window_start IS 'Start of the period (UTC).';
+
 COMMENT ON VIEW serving.newest_top_pages IS 'Of the newest published hour and day, week and month: the 100 pages with the most edits of each wiki. The first of any choice of wikis are among them.';
 COMMENT ON COLUMN serving.newest_top_pages.grain IS 'hour, day, week (from Monday) or month.';
 COMMENT ON COLUMN serving.newest_top_pages.window_start IS 'Start of the period (UTC).';

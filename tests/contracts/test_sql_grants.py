@@ -18,9 +18,9 @@ EVERY_OPS_TABLE = (
 VIEWS = (
     *ROLLUPS, *COARSER, *(f"{name}_places" for name in ROLLUPS), "activity_places_hourly", "activity_places_daily",
     "accounting", "accounting_hours", "complaints", "dim_wiki", "disk_usage", "editors_by_period", "editors_hourly",
-    "event_type_counts", "hour_states", "namespace_edit_counts", "newest_top_editors", "newest_top_pages",
-    "patrol_changes", "recent_changes", "recent_user_activity", "source_state", "top_contributors_hourly",
-    "top_editors_by_period", "top_pages", "top_pages_by_period", "user_edit_counts",
+    "event_type_counts", "hour_states", "namespace_edit_counts", "newest_periods", "newest_top_editors",
+    "newest_top_pages", "patrol_changes", "recent_changes", "recent_user_activity", "source_state",
+    "top_contributors_hourly", "top_editors_by_period", "top_pages", "top_pages_by_period", "user_edit_counts",
 )  # fmt: skip
 
 STREAM = (
