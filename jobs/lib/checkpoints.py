@@ -4,12 +4,10 @@ Read through Hadoop's FileSystem, so any store that Spark can checkpoint to will
 away costs nothing, since the ledger knows where to begin; so whatever looks odd here is thrown away.
 """
 
-import contextlib
 import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from jobs.lib.ledger import Entry
@@ -76,28 +74,6 @@ class HadoopStore:
         files.delete(hadoop_path, True)
 
 
-class LocalStore:
-    """Plain files, without a JVM."""
-
-    def names(self, folder: str) -> list[str]:
-        path = Path(folder.removeprefix("file://"))
-        return [child.name for child in path.iterdir()] if path.is_dir() else []
-
-    def text(self, path: str) -> str:
-        return Path(path.removeprefix("file://")).read_text(encoding="utf-8")
-
-    def rename(self, path: str, new_path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            Path(path.removeprefix("file://")).rename(new_path.removeprefix("file://"))
-
-    def delete(self, path: str) -> None:
-        root = Path(path.removeprefix("file://"))
-        for child in sorted(root.rglob("*"), reverse=True):
-            child.rmdir() if child.is_dir() else child.unlink()
-        if root.is_dir():
-            root.rmdir()
-
-
 class TornError(ValueError):
     """A file of a checkpoint is not there, empty, cut off, or says something else than it should."""
 
@@ -110,7 +86,6 @@ class Checkpoint:
     batch_id: int | None
     end: Offsets | None
     previous_end: Offsets | None
-    committed_id: int | None
 
 
 def _log_text(store: Store, path: str) -> list[str]:
@@ -153,7 +128,7 @@ def read(store: Store, checkpoint: str, topic: str) -> Checkpoint:
             previous_end = planned_end(store, checkpoint, newest - 1, topic)
     if committed and (newest is None or committed[-1] > newest):
         raise TornError(f"batch {committed[-1]} is committed in {checkpoint}, but planned is only {newest}")
-    return Checkpoint(query_id, newest, end, previous_end, committed[-1] if committed else None)
+    return Checkpoint(query_id, newest, end, previous_end)
 
 
 def _commit(store: Store, path: str) -> None:

@@ -79,12 +79,6 @@ class Stack:
         program.env = {**self.env, **(spark.environment(self.settings) if name == "stream" else {})}
         return Part(name, program, lambda: ports.is_open(port), seconds)
 
-    def driver_by(self, script: Path, name: str) -> Part:
-        """Another driver on the same instance (a second one, or one that leaves a mechanism out)."""
-        return self._part(
-            name, spark.submit(spark.properties_file(self.instance), script), self.settings.stream_port, 120
-        )
-
     def start(self, *, with_driver: bool = True) -> "Stack":
         """Everything up and connected."""
         from sql.migrate import migrate
