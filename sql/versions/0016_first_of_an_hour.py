@@ -2,9 +2,9 @@
 
 from sql.migrate import run_file
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:
-    run_file("0015_first_of_an_hour.sql")
+    run_file("0016_first_of_an_hour.sql")
