@@ -231,7 +231,7 @@ class _Filler:
                 if by_key:
                     self._do(dashboard_sql.copy_to_day(rollup), day=day, **plan.values(hour))
             ledgers.publish_hour(self.cursor, self.totals, plan.run_id, hour, plan.now)
-            self._do("SELECT batch.rank_tops('hour', %(start)s)", start=hour)
+            self._do("SELECT batch.rank_tops('hour', %(start)s), batch.total_hour(%(start)s)", start=hour)
         levels = Counter(map(dashboard_facts.level, hours))
         last = {dashboard_facts.level(hour): hour for hour in hours}
         values = {"levels": list(levels), "times": list(levels.values()), "last": [last[number] for number in levels]}

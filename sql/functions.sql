@@ -290,6 +290,20 @@ BEGIN
 END
 $$;
 
+-- Adds up a published hour over all wikis, by user class, in place of what stood there.
+CREATE OR REPLACE FUNCTION batch.total_hour(wanted timestamptz)
+RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM batch.hour_totals AS t WHERE t.window_start = wanted;
+    INSERT INTO batch.hour_totals
+    SELECT a.window_start, a.user_class, sum(a.edits), sum(a.new_pages), sum(a.bytes_added), sum(a.bytes_removed)
+    FROM batch.activity_hourly AS a
+    WHERE a.window_start = wanted AND a.edits > 0
+    GROUP BY a.window_start, a.user_class
+$$;
+
 -- Ranks every week and month whose days have changed since it was; returns how many.
 CREATE OR REPLACE FUNCTION batch.rank_periods()
 RETURNS integer

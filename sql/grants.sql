@@ -69,6 +69,7 @@ GRANT EXECUTE ON FUNCTION
     batch.ensure_partitions,
     batch.expire_partitions,
     batch.rank_tops,
+    batch.total_hour,
     batch.rank_periods,
     speed.expire_minutes
 TO wikiweir_batch;

@@ -103,6 +103,27 @@ LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
 """
 
 
+def totals_view() -> str:
+    """`serving.hour_totals`: published hours from batch, the others added up from the minutes of speed."""
+    sums = ("edits", "new_pages", "bytes_added", "bytes_removed")
+    batch = ("window_start", "user_class", *sums)
+    speed = ("unpublished.hour", "s.user_class", *(f"sum(s.{name})::bigint AS {name}" for name in sums))
+    return f"""-- Sums of each hour over all wikis.
+CREATE VIEW serving.hour_totals AS
+SELECT
+    {_listed((*(f"b.{name}" for name in batch), "'batch'::text AS layer"))}
+FROM batch.hour_totals AS b
+UNION ALL
+SELECT
+    {_listed((*speed, "'speed'::text AS layer"))}
+{_live(ACTIVITY)}
+WHERE s.edits > 0
+GROUP BY
+    unpublished.hour,
+    s.user_class;
+"""
+
+
 def recent_view() -> str:
     """`serving.recent_changes`: the live generation's, as far as they are shown."""
     return f"""-- {RECENT_ABOUT}
@@ -140,5 +161,6 @@ def views() -> Iterator[str]:
     for view in (minute_view, hour_view, day_view):
         yield from map(view, ROLLUPS)
     yield from (places_view(rollup, grain) for rollup, grain in PLACES)
+    yield totals_view()
     yield recent_view()
     yield patrol_view()

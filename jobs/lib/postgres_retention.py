@@ -34,6 +34,7 @@ FOR_EVER = {
     "top_pages",
     "top_editors",
     "editor_counts",
+    "hour_totals",
 }
 """Tables of `batch` that nothing is taken from."""
 

@@ -97,7 +97,7 @@ ORDER BY h.day DESC"""
 def publish(
     connection: Connection, source: Source, tables: Tables, accounting: Accounting, lake_versions: Mapping[str, int]
 ) -> int:
-    """Replace the hour in the tables of minutes and hours, and its tops. The hour's new version.
+    """Replace the hour in the tables of minutes and hours, its tops and totals. The hour's new version.
 
     `lake_versions`: versions of silver and gold that hold it. Raises `NewerPublishedError`. The connection (role batch)
     is in autocommit mode; all is one transaction of its own.
@@ -106,7 +106,7 @@ def publish(
     with transaction(connection) as cursor:
         version = _publish_hour(cursor, source, lake_versions)
         _replace(cursor, source.hour, tables)
-        cursor.execute("SELECT batch.rank_tops('hour', %s)", (source.hour.start,))
+        cursor.execute("SELECT batch.rank_tops('hour', %s), batch.total_hour(%s)", (source.hour.start,) * 2)
         cursor.execute("DELETE FROM ops.hour_outcomes WHERE hour = %s", (source.hour.start,))
         cursor.executemany(
             "INSERT INTO ops.hour_outcomes (hour, outcome, reason, records) VALUES (%s, %s, %s, %s)",

@@ -673,6 +673,15 @@ COMMENT ON COLUMN serving.disk_usage.bytes IS 'Bytes, indexes included; in the l
 COMMENT ON COLUMN serving.disk_usage.rows_estimate IS 'Rows, as PostgreSQL last counted them; NULL in the lake.';
 COMMENT ON COLUMN serving.disk_usage.measured_at IS 'When it was measured.';
 
+COMMENT ON VIEW serving.hour_totals IS 'Sums of each hour over all wikis, by user class: published hours from batch, the others added up from speed.';
+COMMENT ON COLUMN serving.hour_totals.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN serving.hour_totals.user_class IS 'User class; a class without edits has no row.';
+COMMENT ON COLUMN serving.hour_totals.edits IS 'Edits.';
+COMMENT ON COLUMN serving.hour_totals.new_pages IS 'Pages made.';
+COMMENT ON COLUMN serving.hour_totals.bytes_added IS 'Bytes added.';
+COMMENT ON COLUMN serving.hour_totals.bytes_removed IS 'Bytes removed, as a positive number.';
+COMMENT ON COLUMN serving.hour_totals.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
+
 COMMENT ON VIEW serving.editors_by_period IS 'How many different people and bots edited in each published hour and day, and in weeks and months: per wiki and over all, per user class and over all; exact, hidden users left out.';
 COMMENT ON COLUMN serving.editors_by_period.grain IS 'hour, day, week (from Monday) or month.';
 COMMENT ON COLUMN serving.editors_by_period.window_start IS 'Start of the period (UTC).';
@@ -953,6 +962,14 @@ COMMENT ON COLUMN batch.top_editors.bytes_added IS 'Bytes added.';
 COMMENT ON COLUMN batch.top_editors.bytes_removed IS 'Bytes removed, as a positive number.';
 COMMENT ON COLUMN batch.top_editors.reverts IS 'Edits that undid others.';
 COMMENT ON COLUMN batch.top_editors.as_of IS 'End of the newest hour that is in it.';
+
+COMMENT ON TABLE batch.hour_totals IS 'Sums of each hour over all wikis, by user class.';
+COMMENT ON COLUMN batch.hour_totals.window_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN batch.hour_totals.user_class IS 'User class; a class without edits has no row.';
+COMMENT ON COLUMN batch.hour_totals.edits IS 'Edits.';
+COMMENT ON COLUMN batch.hour_totals.new_pages IS 'Pages made.';
+COMMENT ON COLUMN batch.hour_totals.bytes_added IS 'Bytes added.';
+COMMENT ON COLUMN batch.hour_totals.bytes_removed IS 'Bytes removed, as a positive number.';
 
 COMMENT ON TABLE batch.editor_counts IS 'How many different users edited in each period: per wiki and over all, per user class and over all; hidden users left out.';
 COMMENT ON COLUMN batch.editor_counts.grain IS 'hour, day, week (from Monday) or month.';

@@ -562,6 +562,43 @@ SELECT
 FROM serving.activity_daily AS a
 LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
 
+-- Sums of each hour over all wikis.
+CREATE VIEW serving.hour_totals AS
+SELECT
+    b.window_start,
+    b.user_class,
+    b.edits,
+    b.new_pages,
+    b.bytes_added,
+    b.bytes_removed,
+    'batch'::text AS layer
+FROM batch.hour_totals AS b
+UNION ALL
+SELECT
+    unpublished.hour,
+    s.user_class,
+    sum(s.edits)::bigint AS edits,
+    sum(s.new_pages)::bigint AS new_pages,
+    sum(s.bytes_added)::bigint AS bytes_added,
+    sum(s.bytes_removed)::bigint AS bytes_removed,
+    'speed'::text AS layer
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.activity AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour'
+WHERE s.edits > 0
+GROUP BY
+    unpublished.hour,
+    s.user_class;
+
 -- One row an event, those that arrived in the last 3 hours.
 CREATE VIEW serving.recent_changes AS
 SELECT

@@ -79,7 +79,7 @@ class World(AirflowRig):
         found = {}
         for hour in hours:
             names = [rollup.table(grain) for rollup in ROLLUPS for grain in ("minute", "hour")]
-            for name in (*names, "top_pages", "top_editors", "editor_counts"):
+            for name in (*names, "top_pages", "top_editors", "editor_counts", "hour_totals"):
                 rows = self.query(
                     f"SELECT t::text FROM batch.{name} AS t WHERE window_start >= %s AND window_start < %s ORDER BY 1",
                     hour.start, hour.end,

@@ -18,7 +18,7 @@ EVERY_OPS_TABLE = (
 VIEWS = (
     *ROLLUPS, *COARSER, *(f"{name}_places" for name in ROLLUPS), "activity_places_hourly", "activity_places_daily",
     "accounting", "accounting_hours", "complaints", "dim_wiki", "disk_usage", "editors_by_period", "editors_hourly",
-    "event_type_counts", "hour_states", "namespace_edit_counts", "newest_periods", "newest_top_editors",
+    "event_type_counts", "hour_states", "hour_totals", "namespace_edit_counts", "newest_periods", "newest_top_editors",
     "newest_top_pages", "patrol_changes", "recent_changes", "recent_user_activity", "source_state",
     "top_contributors_hourly", "top_editors_by_period", "top_pages", "top_pages_by_period", "user_edit_counts",
 )  # fmt: skip
@@ -31,7 +31,10 @@ STREAM = (
     | {f"ops.{name}": "SIU" for name in ("stream_outcomes", "seen_partitions", "stream_progress", "incidents")}
 )
 BATCH = (
-    {f"batch.{name}": "SID" for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors", "editor_counts")}
+    {
+        f"batch.{name}": "SID"
+        for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors", "editor_counts", "hour_totals")
+    }
     | {f"speed.{name}": "S" for name in (*ROLLUPS, "wikis", "seen", "recent_changes")}
     | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
     | {f"ops.{name}": "SIU" for name in ("published_hours", "published_days", "ranked_periods")}
@@ -42,7 +45,7 @@ BATCH = (
 READER = {f"serving.{name}": "S" for name in VIEWS} | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}
 READ_BY_ALL = {"ops.complaints", "ops.hour_waits_for", "ops.last_offsets"}
 """These only read what their caller may read."""
-WITH_OWN_RIGHTS = {"batch.rank_periods", "batch.rank_tops"}
+WITH_OWN_RIGHTS = {"batch.rank_periods", "batch.rank_tops", "batch.total_hour"}
 """These only write what their caller may write."""
 FUNCTIONS = {
     "stream": READ_BY_ALL | {

@@ -55,7 +55,8 @@ def reader(postgres: Postgres, hour: datetime) -> Iterator[connection]:
             published.replace(hour=0),
             hour,
         )
-        rows(batch, "SELECT batch.rank_tops('hour', %s)", published)
+        for _ in range(2):
+            rows(batch, "SELECT batch.rank_tops('hour', %s), batch.total_hour(%s)", published, published)
         for grain in ("day", "week", "month"):
             rows(batch, "SELECT batch.rank_tops(%s, date_trunc(%s, %s::timestamptz, 'UTC'))", grain, grain, published)
         rows(stream, "INSERT INTO speed.wikis VALUES ('testwiki', 'pt.wikipedia.org', 'wikipedia', 'pt')")
@@ -111,6 +112,15 @@ def test_a_key_is_in_one_row_of_one_layer(reader: connection, hour: datetime, ro
         (hour, "speed", top or 10),
         (hour - timedelta(hours=1), "batch", top or 11),
         (hour - timedelta(hours=30), "speed", top or 10),
+    ]
+
+
+def test_an_hour_has_one_total_a_user_class(reader: connection, hour: datetime) -> None:
+    columns = "window_start, user_class, edits, new_pages, bytes_added, bytes_removed, layer"
+    assert rows(reader, f"SELECT {columns} FROM serving.hour_totals ORDER BY window_start DESC") == [
+        (hour, "bot", 10, 0, 5, 6, "speed"),
+        (hour - timedelta(hours=1), "bot", 11, 0, 5, 6, "batch"),
+        (hour - timedelta(hours=30), "bot", 10, 0, 5, 6, "speed"),
     ]
 
 

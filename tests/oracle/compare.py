@@ -182,7 +182,8 @@ def compare(oracle: Path, dsn: str, generation: int | None = None) -> list[Diffe
         where = sql.SQL("generation = {}").format(sql.Literal(generation))
         for table, place in TABLES.items():
             expected = read_oracle(oracle / f"{table}.ndjson")
-            rows = read_postgres(connection, place, expected.columns, expected.key, where, {"generation"})
+            more = {"generation", *({"first_at"} if table == "outcomes" else ())}
+            rows = read_postgres(connection, place, expected.columns, expected.key, where, more)
             found.append(difference(table, expected.rows, rows, expected.key))
         return found
     finally:
