@@ -144,13 +144,14 @@ def run(settings: Settings, superset: Superset) -> int:
         files = bundle.files(stories, address, notice(source_of(batch)))
         uuids = frozenset(content["uuid"] for content in files.values() if "uuid" in content)
         digest, before = bundle.digest(files, [password, settings.superset_anonymous]), recorded(batch)
-        is_same = before == Record(digest, fingerprint(ours(superset, uuids)), uuids)
+        there = ours(superset, uuids)
+        is_same = before == Record(digest, fingerprint(there), uuids)
         if is_same:
             log.info("nothing to import: neither the files nor Superset have changed")
         else:
             log.info("importing, because %s", _reason(before, digest))
             _import(superset, files, password, before.uuids - uuids if before else ())
-        there = ours(superset, uuids)
+            there = ours(superset, uuids)
         set_roles(superset, [thing.number for thing in there if thing.kind == "dashboard"], settings.superset_anonymous)
         if not is_same:
             record(batch, Record(digest, fingerprint(ours(superset, uuids)), uuids))
