@@ -76,12 +76,16 @@ class World(AirflowRig):
 
     def digests(self, hours: list[Hour]) -> dict[tuple[Hour, str], str]:
         """(hour, table of `batch`) -> sha256 of its rows in order."""
+        rollups = [rollup.table(grain) for rollup in ROLLUPS for grain in ("minute", "hour")]
+        # a day, week or month begins where its first hour does, and is written when it is its turn
+        tops = dict.fromkeys(("top_pages", "top_editors", "editor_counts"), " AND grain = 'hour'")
+        wanted = {**dict.fromkeys((*rollups, "hour_totals"), ""), **tops}
         found = {}
         for hour in hours:
-            names = [rollup.table(grain) for rollup in ROLLUPS for grain in ("minute", "hour")]
-            for name in (*names, "top_pages", "top_editors", "editor_counts", "hour_totals"):
+            for name, grain in wanted.items():
                 rows = self.query(
-                    f"SELECT t::text FROM batch.{name} AS t WHERE window_start >= %s AND window_start < %s ORDER BY 1",
+                    f"SELECT t::text FROM batch.{name} AS t WHERE window_start >= %s AND window_start < %s{grain}"
+                    " ORDER BY 1",
                     hour.start, hour.end,
                 )  # fmt: skip
                 assert rows, name
