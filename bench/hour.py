@@ -19,7 +19,7 @@ from bench import lib_latency, lib_memory, lib_result, lib_stack
 from bench.lib_result import Bar, Document, UnequalAnswersError
 from bench.lib_stack import Stack
 from local.airflow import Layout
-from local.airflow_api import AirflowError, Client
+from local.airflow_api import PATIENT_SECONDS, AirflowError, Client
 from wikiweir.hours import LENGTH, Hour
 
 RATE = 40.0
@@ -27,8 +27,6 @@ HISTORY = "125m"
 """The last full hour is whole in it, whatever the time is."""
 CATCH_UP_SECONDS = 900.0
 RUN_SECONDS = 600.0
-ANSWER_SECONDS = 60.0
-"""Airflow may take its time while both processors build the hour."""
 LOOK_SECONDS = 0.5
 SAMPLE_EVERY = 10
 """Looks between two samples of memory."""
@@ -57,7 +55,7 @@ def run(*, rounds: int = 3, rate: float = RATE, is_quick: bool = False) -> Docum
         tempfile.TemporaryDirectory(prefix="weir-bench-") as folder,
         lib_stack.running(Path(folder), rate, history=HISTORY, without=("superset",)) as stack,
     ):
-        client = Client(Layout(stack.instance), ANSWER_SECONDS)
+        client = Client(Layout(stack.instance), PATIENT_SECONDS)
         hour = Hour(Hour.of(datetime.now(UTC)).start - LENGTH)
         _caught_up(stack, client, hour)
         before = _events(stack, hour)

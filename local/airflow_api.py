@@ -10,6 +10,8 @@ from local import instance as instances
 from local.airflow import PROGRAMS, USER, Layout
 
 SECONDS = 3.0
+PATIENT_SECONDS = 60.0
+"""Of who cannot go on without the answer, which may take so long while a job has both processors."""
 
 
 class AirflowError(RuntimeError):

@@ -11,7 +11,7 @@ import pytest
 
 from local import ports
 from local.airflow import Layout
-from local.airflow_api import Client
+from local.airflow_api import PATIENT_SECONDS, Client
 from local.instance import Instance
 from tests.acceptance.watch import Watch
 from tests.acceptance.world import World, source_of
@@ -55,7 +55,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         running = World(
             weir=made,
             settings=settings,
-            client=Client(Layout(Instance(made.home))),
+            client=Client(Layout(Instance(made.home)), PATIENT_SECONDS),
             role="owner",  # `batch` is nobody else's
             port=port,
             watch=watch,

@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from local.airflow import Layout
-from local.airflow_api import Client
+from local.airflow_api import PATIENT_SECONDS, Client
 from local.instance import Instance
 from tests.integration import evidence
 from tests.integration.parts import wait_for
@@ -26,8 +26,6 @@ from wikiweir.hours import Hour
 from wikiweir.settings import Settings
 
 BUILD = "build_hours"
-ANSWER_SECONDS = 60
-"""To clear a run takes Airflow seconds while a job has both cores."""
 RUN_SECONDS = 420
 """A run whose attempt is killed: two attempts, and the half minute between them."""
 
@@ -149,7 +147,7 @@ def running(home: Path, *words: str, without: str = "superset") -> Iterator[Airf
     try:
         assert shown.returncode == 0, shown.stdout + shown.stderr
         with pytest.MonkeyPatch.context() as environment:
-            client = Client(Layout(Instance(home)), ANSWER_SECONDS)
+            client = Client(Layout(Instance(home)), PATIENT_SECONDS)
             yield AirflowRig(weir=weir, settings=settings_of(weir, environment), client=client)
     finally:
         weir("down")
