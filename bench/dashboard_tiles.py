@@ -6,8 +6,9 @@ the SQL is not ours. Superset tells what it has run, and that is run again witho
 
 import json
 import re
+import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +44,20 @@ class Viewer(Superset):
         session.cookies.update(self._session.cookies)
         twin._session = session
         return twin
+
+    @contextmanager
+    def another_person(self, *roles: str) -> Iterator["Viewer"]:
+        """Logged in with an account of its own, which is gone afterwards; made by an administrator."""
+        name, password = f"viewer-{secrets.token_hex(4)}", secrets.token_urlsafe()
+        account = {"username": name, "first_name": name, "last_name": name, "email": f"{name}@wikiweir.invalid"}
+        numbers = [self.ensure_role(role) for role in roles]
+        told = {**account, "password": password, "active": True, "roles": numbers}
+        number = self.request("POST", "api/v1/security/users/", json=told)["id"]
+        try:
+            with Viewer(self._url, name, password) as person:
+                yield person
+        finally:
+            self.request("DELETE", f"api/v1/security/users/{number}")
 
     def answer(self, tile: "Tile", *, is_cold: bool = False) -> tuple[float, dict[str, Any]]:
         """Seconds, and Superset's answer; `is_cold`: past its cache."""

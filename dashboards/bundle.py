@@ -119,15 +119,16 @@ def chart_file(story: Story, name: str, chart: Chart, dataset: Dataset) -> dict[
         "query_context": context and json.dumps(context),
         "uuid": identity("chart", f"{story.name}/{name}"),
         "dataset_uuid": identity("dataset", chart.dataset),
-        "cache_timeout": kept_seconds(story),
+        "cache_timeout": rows_seconds(story),
         "is_managed_externally": False,
         "version": VERSION,
     }
 
 
-def kept_seconds(story: Story) -> int:
-    """How long an answer is shown again: a little less than until the dashboard asks the next time."""
-    return max((story.dashboard.refresh_seconds or UNREFRESHED) - 2, 1)
+def rows_seconds(story: Story) -> int:
+    """How long rows are taken for new. The answer made of them (`shared_answers`) is shown twice as long: a little less
+    than until the dashboard asks the next time."""
+    return max((story.dashboard.refresh_seconds or UNREFRESHED) // 2 - 1, 1)
 
 
 def dashboard_file(story: Story, stories: Stories, notice: str | None) -> dict[str, Any]:

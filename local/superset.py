@@ -20,6 +20,8 @@ from wikiweir.settings import PROJECT, Settings, load
 
 CONFIGURATION = PROJECT / "dashboards" / "superset_config.py"
 """What is the same in every instance."""
+HOOKS = PROJECT / "dashboards" / "shared_answers.py"
+"""That it takes along."""
 
 WORKERS = 2
 """Processes, some 250 MiB each: Python of one uses one core, and ten viewers of Pulse ask 21 times a second."""
@@ -89,7 +91,9 @@ def fingerprint(instance: Instance, settings: Settings) -> str:
     told = {**configuration(instance, settings), "password": instance.secrets[instances.SUPERSET_PASSWORD]}
     script = PROJECT / "local" / "prepare_superset.py"
     command = " ".join(server(Layout(instance)))
-    return bootstrap.digest(pinned, CONFIGURATION, script, command, *(f"{name}={told[name]}" for name in sorted(told)))
+    return bootstrap.digest(
+        pinned, CONFIGURATION, HOOKS, script, command, *(f"{name}={told[name]}" for name in sorted(told))
+    )
 
 
 def supervised(instance: Instance, settings: Settings) -> tuple[list[str], Mapping[str, str]]:

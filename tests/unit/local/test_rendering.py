@@ -263,7 +263,7 @@ def test_supersets_log_of_looks_is_off(instance: Instance, monkeypatch: pytest.M
     written: list[str] = []
     logger = SimpleNamespace(log=written.append, log_with_context=written.append)
     told = SimpleNamespace(config={"EVENT_LOGGER": logger})
-    read_configuration(instance, monkeypatch)["FLASK_APP_MUTATOR"](told)
+    read_configuration(instance, monkeypatch)["keep_no_action_log"](told)
     logger.log_with_context("a tile")
     logger.log("a tile")
     assert not written
