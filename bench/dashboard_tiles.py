@@ -61,10 +61,13 @@ class Viewer(Superset):
 
     def answer(self, tile: "Tile", *, is_cold: bool = False) -> tuple[float, dict[str, Any]]:
         """Seconds, and Superset's answer; `is_cold`: past its cache."""
+        named = {"form_data": json.dumps({"slice_id": tile.form["slice_id"]})}
         if tile.context is None:  # a viz type that is older than query contexts
-            asked = {"data": {"form_data": json.dumps(tile.form)}, "params": {"force": "true"} if is_cold else {}}
-            return self._timed(tile.name, "superset/explore_json/", **asked)
-        return self._timed(tile.name, "api/v1/chart/data", json=tile.context | {"force": is_cold})
+            params = named | ({"force": "true"} if is_cold else {})
+            return self._timed(
+                tile.name, "superset/explore_json/", params=params, data={"form_data": json.dumps(tile.form)}
+            )
+        return self._timed(tile.name, "api/v1/chart/data", params=named, json=tile.context | {"force": is_cold})
 
     def _timed(self, name: str, path: str, **asked: Any) -> tuple[float, dict[str, Any]]:
         began = CLOCK.monotonic()

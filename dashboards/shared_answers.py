@@ -99,8 +99,8 @@ class SharedAnswers:
         data = request.get_data() if request.is_json else request.form.to_dict()
         headers = {name: value for name, value in request.headers.items() if request.is_json or name != "Content-Type"}
         builder = EnvironBuilder(
-            path=request.path, query_string=request.query_string, method=request.method, headers=headers, data=data,
-            environ_overrides={AGAIN: True},
+            path=request.path, query_string=request.query_string.decode(), method=request.method, headers=headers,
+            data=data, environ_overrides={AGAIN: True},
         )  # fmt: skip
         app = current_app._get_current_object()  # the one behind this thread's name for it
         self._again.submit(run_wsgi_app, app, builder.get_environ(), buffered=True)

@@ -39,6 +39,14 @@ tiles => tiles.map(tile => {
 })
 """
 
+CUT = """
+tiles => tiles.filter(tile => {
+  const edge = Math.min(tile.getBoundingClientRect().right, innerWidth);
+  return [...tile.querySelectorAll('canvas, svg, table')].some(drawn => drawn.getBoundingClientRect().right > edge);
+}).map(tile => tile.innerText.trim().split('\\n')[0])
+"""
+"""Titles of tiles in which something hangs over the edge."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -135,6 +143,7 @@ class Person:
     def picture(self, path: Path, width: int = WIDE) -> None:
         """The whole dashboard, as high as it is."""
         self.page.set_viewport_size({"width": width, "height": TALL})
+        self.wait_until(lambda: not self.page.locator(TILE).evaluate_all(CUT))  # it draws them anew after a while
         self.settled()
         ends = self.page.locator(TILE).evaluate_all("tiles => tiles.map(tile => tile.getBoundingClientRect().bottom)")
         self.page.screenshot(path=path, clip={"x": 0, "y": 0, "width": width, "height": max(ends) + 16})
