@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request, session
@@ -29,6 +30,8 @@ ALLOWED = timedelta(minutes=2)
 ROWS_KEPT = timedelta(seconds=2)
 """An answer is given until its rows are this old for each second that Superset keeps them itself, so that asking again
 in its second half finds new ones."""
+PENDING = 32
+"""Questions that wait in a process to be asked again. With more, whoever comes when an answer is too old waits."""
 AGAIN = "wikiweir.again"
 """In the environment of a request that is made here."""
 
@@ -52,6 +55,7 @@ class SharedAnswers:
     def __init__(self, app: Flask) -> None:
         self._cache = cache_manager.data_cache
         self._again = ThreadPoolExecutor(1, thread_name_prefix="again")  # however many are due: viewers go first
+        self._room = BoundedSemaphore(PENDING)
         app.before_request(self._given)
         app.after_request(self._keep)
 
@@ -103,7 +107,9 @@ class SharedAnswers:
             data=data, environ_overrides={AGAIN: True},
         )  # fmt: skip
         app = current_app._get_current_object()  # the one behind this thread's name for it
-        self._again.submit(run_wsgi_app, app, builder.get_environ(), buffered=True)
+        if self._room.acquire(blocking=False):
+            asked = self._again.submit(run_wsgi_app, app, builder.get_environ(), buffered=True)
+            asked.add_done_callback(lambda _: self._room.release())
 
 
 def _seconds(time: timedelta) -> int:
