@@ -223,6 +223,17 @@ def mean_of_five(name: str) -> Callable[[list[Row]], list[Row]]:
     return smoothed
 
 
+def every_hour(name: str) -> Callable[[list[Row]], list[Row]]:
+    """Nought in hours without a row, between the first with one and the last."""
+
+    def filled(rows: list[Row]) -> list[Row]:
+        known = {row["window_start"]: row for row in rows}
+        hours = range(min(known), max(known) + 1, 3_600_000) if known else ()
+        return [known.get(hour, {"window_start": hour, name: 0}) for hour in hours]
+
+    return filled
+
+
 def added_up(rows: list[Row]) -> list[Row]:
     """Each series from the first row on, also where it has nothing yet."""
     names = sorted({name for row in rows for name in row} - {"window_start"})

@@ -40,8 +40,9 @@ def key_figure(table: str, name: str, number: Number, **asked: Any) -> Tile:
 
 
 def of_newest_hour(table: str, name: str, number: Number, **asked: Any) -> Tile:
-    """A line of published hours, the last of which is the number."""
-    return tile("ever", of=table, by={"window_start": m.hour}, numbers={name: number}, **asked)
+    """A line of hours up to the newest published one, which is the number."""
+    filled = m.every_hour(name)
+    return tile("ever", of=table, by={"window_start": m.hour}, numbers={name: number}, then=filled, **asked)
 
 
 def changes(where: Any, order: str = "event_time", **asked: Any) -> Tile:
