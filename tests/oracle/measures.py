@@ -94,7 +94,8 @@ def distinct(*columns: str, where: Callable[[Row], bool] = everything) -> Number
 
 
 def share(column: str, where: Callable[[Row], bool]) -> Number:
-    return lambda rows: total(column, where)(rows) / total(column)(rows)
+    """None of nothing."""
+    return lambda rows: total(column, where)(rows) / whole if (whole := total(column)(rows)) else None
 
 
 def known_sum(column: str) -> Number:
@@ -216,9 +217,13 @@ def source(world: World) -> Iterator[Row]:
 
 
 def mean_of_five(name: str) -> Callable[[list[Row]], list[Row]]:
+    """Of those with a value."""
+
     def smoothed(rows: list[Row]) -> list[Row]:
         windows = [[row[name] for row in rows[max(0, end - 4) : end + 1]] for end in range(len(rows))]
-        return [row | {name: sum(window) / len(window)} for row, window in zip(rows, windows, strict=True)]
+        known = [[value for value in window if value is not None] for window in windows]
+        means = [sum(values) / len(values) if values else None for values in known]
+        return [row | {name: mean} for row, mean in zip(rows, means, strict=True)]
 
     return smoothed
 

@@ -128,3 +128,17 @@ def test_a_published_hour_is_read_from_what_it_was_built_from(tmp_path: Path) ->
     told = [(row["hour"][-2:], row["edits"], row["layer"], row["project"]) for row in tables["activity"]]
     assert sorted(told) == [("09", 3, "batch", "wikipedia"), ("10", 5, "speed", "wikipedia")]
     assert [row["edits"] for row in tables["recent_changes"]] == [5, 5]
+
+
+def test_a_minute_without_edits_has_no_share_and_no_part_in_the_mean() -> None:
+    rows = [activity("10:00", "dewiki", 0), activity("10:01", "dewiki", 4), activity("10:02", "dewiki", 0)]
+    shares = [{"share": m.share("edits", lambda _: True)([row])} for row in rows]
+    assert shares == [{"share": None}, {"share": 1}, {"share": None}]
+    assert m.mean_of_five("share")(shares) == [{"share": None}, {"share": 1}, {"share": 1}]
+
+
+def test_hours_without_a_row_are_nought() -> None:
+    rows = [{"window_start": TEN, "edits": 4}, {"window_start": TEN + 2 * 3_600_000, "edits": 8}]
+    between = {"window_start": TEN + 3_600_000, "edits": 0}
+    assert m.every_hour("edits")(rows) == [rows[0], between, rows[1]]
+    assert m.every_hour("edits")([]) == []
