@@ -217,13 +217,12 @@ def source(world: World) -> Iterator[Row]:
 
 
 def mean_of_five(name: str) -> Callable[[list[Row]], list[Row]]:
-    """Of those with a value."""
+    """Of the rows with a value; the others are not shown."""
 
     def smoothed(rows: list[Row]) -> list[Row]:
-        windows = [[row[name] for row in rows[max(0, end - 4) : end + 1]] for end in range(len(rows))]
-        known = [[value for value in window if value is not None] for window in windows]
-        means = [sum(values) / len(values) if values else None for values in known]
-        return [row | {name: mean} for row, mean in zip(rows, means, strict=True)]
+        known = [row for row in rows if row[name] is not None]
+        windows = [[row[name] for row in known[max(0, end - 4) : end + 1]] for end in range(len(known))]
+        return [row | {name: sum(window) / len(window)} for row, window in zip(known, windows, strict=True)]
 
     return smoothed
 

@@ -130,11 +130,11 @@ def test_a_published_hour_is_read_from_what_it_was_built_from(tmp_path: Path) ->
     assert [row["edits"] for row in tables["recent_changes"]] == [5, 5]
 
 
-def test_a_minute_without_edits_has_no_share_and_no_part_in_the_mean() -> None:
+def test_a_minute_without_edits_has_no_share_and_is_not_on_the_line() -> None:
     rows = [activity("10:00", "dewiki", 0), activity("10:01", "dewiki", 4), activity("10:02", "dewiki", 0)]
     shares = [{"share": m.share("edits", lambda _: True)([row])} for row in rows]
     assert shares == [{"share": None}, {"share": 1}, {"share": None}]
-    assert m.mean_of_five("share")(shares) == [{"share": None}, {"share": 1}, {"share": 1}]
+    assert m.mean_of_five("share")(shares) == [{"share": 1}]
 
 
 def test_hours_without_a_row_are_nought() -> None:
