@@ -217,6 +217,7 @@ def keep_no_action_log(app: Any) -> None:
 
 def adapt(app: Any) -> None:
     """Both, when there is an application."""
+    # it imports Superset, which cannot be before it has read this file
     from dashboards.shared_answers import SharedAnswers
 
     keep_no_action_log(app)

@@ -14,6 +14,7 @@ LARGE = ("+10k", "+100k", "-10k", "-100k")
 STEPS = {1: "1", 2: "2", 3: "3–4", 5: "5–9", 10: "10–19", 20: "20–49", 50: "50–99", 100: "100+"}
 MINUTE = 60_000
 """Milliseconds, as all times."""
+HOUR = 60 * MINUTE
 
 
 # ---- columns ----
@@ -232,7 +233,7 @@ def every_hour(name: str) -> Callable[[list[Row]], list[Row]]:
 
     def filled(rows: list[Row]) -> list[Row]:
         known = {row["window_start"]: row for row in rows}
-        hours = range(min(known), max(known) + 1, 3_600_000) if known else ()
+        hours = range(min(known), max(known) + 1, HOUR) if known else ()
         return [known.get(hour, {"window_start": hour, name: 0}) for hour in hours]
 
     return filled

@@ -134,7 +134,7 @@ def test_postgres_away_for_twenty_seconds(nemesis: Nemesis) -> None:
     wait_for(lambda: lake_files() > begun, RECOVERY_SECONDS, lambda: f"a lake batch\n{nemesis.stack.logs()}")
     bronze = lake_files()
     nemesis.stack.postgres.stop()
-    time.sleep(OUTAGE_SECONDS)
+    time.sleep(OUTAGE_SECONDS)  # the outage itself
     assert lake_files() > bronze, "the lake must go on while PostgreSQL is away"
     nemesis.stack.postgres.start()
     nemesis.wait_progress()
@@ -148,7 +148,7 @@ def test_postgres_killed(nemesis: Nemesis) -> None:
 
 def test_kafka_away_for_twenty_seconds(nemesis: Nemesis) -> None:
     nemesis.stack.kafka.stop()
-    time.sleep(OUTAGE_SECONDS)
+    time.sleep(OUTAGE_SECONDS)  # the outage itself
     nemesis.stack.kafka.start()
     nemesis.torn_runs_allowed += 1  # a producer that gave up waiting was started again
     nemesis.wait_progress()

@@ -26,6 +26,7 @@ from tests.integration.parts import wait_for
 PULSE = next(story for story in stories.load().stories if story.name == "pulse")
 KEPT = timedelta(seconds=2 * rows_seconds(PULSE))
 ALLOWED_SECONDS = 120
+"""`ALLOWED` of dashboards/shared_answers.py, which only Superset's own environment can import."""
 NAMES = ("edits", "top_pages", "languages_on_the_map")
 """A number, a table, and a chart of the older interface."""
 
@@ -71,7 +72,7 @@ def test_people_side_by_side_are_given_one_answer(audience: Audience, name: str)
     def is_shared() -> bool:
         """Three in a row, a second apart from each other, in which a question asked anew would end later."""
         seen.append(first := given(audience.one, tile))
-        sleep(1)
+        sleep(1)  # Superset says until when it was asked for in whole seconds
         return first == given(audience.other, tile) == given(audience.one, tile)
 
     wait_for(is_shared, 60, lambda: str(seen))
@@ -89,7 +90,7 @@ def test_what_people_are_given_is_not_for_a_stranger(audience: Audience, name: s
 def test_reading_anew_is_for_everybody(audience: Audience) -> None:
     tile = audience.tiles["edits"]
     given(audience.other, tile)
-    sleep(1)
+    sleep(1)  # so that what is read anew ends later
     forced = told(audience.one, tile, is_forced=True)
     assert given(audience.other, tile)[0] >= forced["to_dttm"]
 
@@ -97,7 +98,7 @@ def test_reading_anew_is_for_everybody(audience: Audience) -> None:
 def test_an_answer_is_renewed_before_it_is_old(audience: Audience) -> None:
     tile, ends = audience.tiles["edits"], set()
     for _ in range(60):
-        sleep(0.5)
+        sleep(0.5)  # half a minute of looking: several lives of an answer
         asked = datetime.now(UTC)
         ends.add(end := datetime.fromtimestamp(told(audience.one, tile)["to_dttm"] / 1000, UTC))
         assert end > asked - KEPT - timedelta(seconds=1), "Superset says it in whole seconds"
