@@ -7,7 +7,6 @@ from typing import Any
 
 import great_expectations as gx
 from great_expectations.core import ExpectationSuite
-from great_expectations.data_context import EphemeralDataContext
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from expectations.suites import CRITICAL, Suite
@@ -34,13 +33,13 @@ class Verdict:
 
 
 def judge(suites: Iterable[Suite]) -> list[Verdict]:
-    """Every expectation of every suite."""
-    context = gx.get_context(mode="ephemeral")
+    """Every expectation of every suite; a suite is let go when the next is there."""
+    return [verdict for suite in suites if suite.expectations for verdict in _run(suite)]
+
+
+def _run(suite: Suite) -> list[Verdict]:
+    context = gx.get_context(mode="ephemeral")  # of its own: it holds on to every frame it has seen
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    return [verdict for suite in suites if suite.expectations for verdict in _run(context, suite)]
-
-
-def _run(context: EphemeralDataContext, suite: Suite) -> list[Verdict]:
     asset = context.data_sources.add_pandas(suite.name).add_dataframe_asset(suite.name)
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": suite.frame})
     asked = ExpectationSuite(name=suite.name, expectations=list(suite.expectations))

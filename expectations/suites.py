@@ -98,15 +98,6 @@ def made_of_parts(rows: pd.DataFrame) -> list[str]:
     return [name for name in rows.columns if f"{name}{PARTS}" in rows.columns]
 
 
-def sums(rows: Mapping[Rollup, pd.DataFrame]) -> dict[str, int]:
-    """`rollup.metric` -> its sum over the rows, of every metric that adds up."""
-    return {
-        f"{rollup.name}.{metric.name}": int(frame[metric.name].sum())
-        for rollup, frame in rows.items()
-        for metric in rollup.summed
-    }
-
-
 LAWS = (
     ("bronze_rows", "accounted", "every row that bronze holds of the hour is accounted for"),
     ("facts", "events", "each fact is one event"),

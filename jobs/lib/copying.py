@@ -5,7 +5,7 @@ uuid is its 16 bytes (`for_copy`). CSV took PostgreSQL 1.6 times as long, and re
 """
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-CHUNK_BYTES = 64 * 1024
+PIECE_BYTES = 64 * 1024
 
 
 class Declared(Protocol):
@@ -26,21 +26,19 @@ class Declared(Protocol):
     def pg(self) -> str: ...
 
 
-class _Chunks(io.RawIOBase):
-    """Hands out the data in pieces of its own size, and tells when the first is on its way and the last is not."""
+class _Pieces(io.RawIOBase):
+    """Hands out what COPY sends, piece by piece, and tells when some is on its way and some is not."""
 
-    def __init__(self, data: memoryview, after_first: Callable[[], None]) -> None:
-        self._data = data
-        self._step = min(CHUNK_BYTES, max(1, len(data) // 2))
+    def __init__(self, pieces: Iterator[bytes], after_first: Callable[[], None]) -> None:
+        self._pieces = pieces
         self._after_first = after_first
-        self._position = 0
+        self._handed_out = 0
 
     def read(self, size: int = -1) -> bytes:
-        if self._position == self._step:
+        if self._handed_out == 1:
             self._after_first()
-        piece = bytes(self._data[self._position : self._position + self._step])
-        self._position += self._step
-        return piece
+        self._handed_out += 1
+        return next(self._pieces, b"")
 
 
 def for_copy(columns: Iterable[Declared]) -> dict[str, str]:
@@ -59,11 +57,26 @@ def copy(cursor: Cursor, tables: Mapping[str, pa.Table], after_first: Callable[[
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
             sql.Identifier(*name.split(".")), sql.SQL(", ").join(map(sql.Identifier, rows.column_names))
         )
-        cursor.copy_expert(statement, _Chunks(_binary(rows), after_first), CHUNK_BYTES)
+        cursor.copy_expert(statement, _Pieces(_binary(rows), after_first))
+        if cursor.rowcount != rows.num_rows:  # PostgreSQL takes a COPY that stops between two rows
+            raise RuntimeError(f"{name}: sent {rows.num_rows:,} rows, PostgreSQL has taken {cursor.rowcount:,}")
 
 
-def _binary(rows: pa.Table) -> memoryview:
-    encoder = ArrowToPostgresBinaryEncoder(rows.schema)
-    pieces = [encoder.write_header()]  # first: the encoder knows how far it is
-    pieces += [encoder.write_batch(batch) for batch in rows.to_batches()]
-    return memoryview(b"".join([*pieces, encoder.finish()]))
+def _binary(rows: pa.Table) -> Iterator[bytes]:
+    """At least two pieces, none of them empty: that would be the end. Not all at once: a day's pages are 100 MB."""
+    encoder, held = ArrowToPostgresBinaryEncoder(rows.schema), bytearray()
+    for encoded in _encoded(encoder, rows):
+        held += encoded
+        while len(held) > 2 * PIECE_BYTES:
+            yield bytes(held[:PIECE_BYTES])
+            del held[:PIECE_BYTES]
+    yield bytes(held[: len(held) // 2])
+    yield bytes(held[len(held) // 2 :])
+
+
+def _encoded(encoder: ArrowToPostgresBinaryEncoder, rows: pa.Table) -> Iterator[bytes]:
+    """As the encoder hands it out: a megabyte now and then, and for most batches nothing."""
+    yield encoder.write_header()
+    for batch in rows.to_batches():
+        yield encoder.write_batch(batch)
+    yield encoder.finish()

@@ -5,19 +5,21 @@ the very rows that are about to be published, in this process's memory; nothing 
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
 from expectations import suites
 from expectations.judge import Verdict, judge
-from expectations.suites import Band
+from expectations.suites import Band, Suite
 from jobs.lib import ledger
 from jobs.lib.postgres import transaction
 from jobs.lib.postgres_retention import KEPT
@@ -32,6 +34,9 @@ INCIDENT = "hour_blocked"
 WEEKS, ENOUGH_WEEKS = 8, 4
 SLACK = 0.5
 """An hour may have this part less than the least, and more than the most, of the same hour in past weeks."""
+
+_LEFT_IN_ARROW = {kind: pd.ArrowDtype(kind) for kind in (pa.string(), pa.binary())}
+"""Types that would become Python objects, a hundred bytes each."""
 
 _SAME_HOUR = """\
 SELECT count(*), min(o.records), max(o.records)
@@ -63,17 +68,17 @@ class Judged:
 
 def check_hour(connection: Connection, source: Source, tables: Tables, accounting: Accounting) -> list[Verdict]:
     """Judge the minutes and the hour rows of an hour, and write down what was found. Raises `BlockedError`."""
-    minutes, hours = (_frames(tables, source.hour, grain) for grain in ("minute", "hour"))
+    minutes = {rollup: _frame(tables[rollup.table("minute")], source.hour, "minute") for rollup in ROLLUPS}
     with connection.cursor() as cursor:
         band, published = _band(cursor, source), _published_rows(cursor, source)
     found = judge(
         [
             *(suites.of_rollup(rollup, "minute", rows) for rollup, rows in minutes.items()),
-            *(suites.of_rollup(rollup, "hour", rows) for rollup, rows in hours.items()),
+            *_of_rollups(tables, source.hour, "hour"),
             suites.of_laws(
                 {rollup.name: rows for rollup, rows in minutes.items()}, accounting, source.bronze_rows, published
             ),
-            suites.of_totals("totals", suites.sums(minutes), suites.sums(hours)),
+            suites.of_totals("totals", _sums(tables, "minute"), _sums(tables, "hour")),
             suites.of_volume(accounting.get(("fact", ""), 0), band),
         ]
     )
@@ -88,20 +93,11 @@ def check_day(
 
     Of a day whose hours have lived long enough, a late event leaves one hour alone: nothing can be held against that.
     """
-    days = _frames(tables, made_of.day, "day")
-    comparable = {
-        rollup: rows
-        for rollup, rows in days.items()
-        if made_of.day.end > now - getattr(keep, KEPT[rollup.table("hour")])
-    }
+    comparable = [rollup for rollup in ROLLUPS if made_of.day.end > now - getattr(keep, KEPT[rollup.table("hour")])]
     with connection.cursor() as cursor:
         of_hours = _sums_of_hours(cursor, made_of.day, comparable)
-    found = judge(
-        [
-            *(suites.of_rollup(rollup, "day", rows) for rollup, rows in days.items()),
-            suites.of_totals("totals_daily", of_hours, suites.sums(comparable)),
-        ]
-    )
+    totals = suites.of_totals("totals_daily", of_hours, _sums(tables, "day", comparable))
+    found = judge(chain(_of_rollups(tables, made_of.day, "day"), [totals]))
     where = f"silver/facts, event_hour from {made_of.hours[0]} to {made_of.hours[-1]}"
     return _settle(connection, Judged(made_of.day, run_id, where), found)
 
@@ -123,15 +119,26 @@ def _settle(connection: Connection, judged: Judged, found: list[Verdict]) -> lis
     return found
 
 
-def _frames(tables: Tables, period: Hour | Day, grain: Grain) -> dict[Rollup, pd.DataFrame]:
-    return {rollup: _frame(tables[rollup.table(grain)], period, grain) for rollup in ROLLUPS}
+def _of_rollups(tables: Tables, period: Hour | Day, grain: Grain) -> Iterator[Suite]:
+    """Each is made when it is asked for: a day has a million pages."""
+    for rollup in ROLLUPS:
+        yield suites.of_rollup(rollup, grain, _frame(tables[rollup.table(grain)], period, grain))
 
 
 def _frame(rows: pa.Table, period: Hour | Day, grain: Grain) -> pd.DataFrame:
-    frame: pd.DataFrame = rows.to_pandas()
+    frame: pd.DataFrame = rows.to_pandas(types_mapper=_LEFT_IN_ARROW.get, split_blocks=True)
     since = frame.pop("window_start") - pd.Timestamp(period.start)
     frame["window"] = since / pd.Timedelta(1, grain)
     return frame
+
+
+def _sums(tables: Tables, grain: Grain, rollups: Iterable[Rollup] = ROLLUPS) -> dict[str, int]:
+    """`rollup.metric` -> its sum over the rows, of every metric that adds up."""
+    return {
+        f"{rollup.name}.{metric.name}": pc.sum(tables[rollup.table(grain)][metric.name], min_count=0).as_py()
+        for rollup in rollups
+        for metric in rollup.summed
+    }
 
 
 def _sums_of_hours(cursor: Cursor, day: Day, rollups: Iterable[Rollup]) -> dict[str, int]:
