@@ -27,7 +27,7 @@ CLOCK = SystemClock()
 PULSE = "pulse"
 LONGEST = {PULSE: "Last 180 minutes : now", "patrol": "Last 180 minutes : now", "history": "Last 31 days : now"}
 """Look back that a dashboard allows and does not open with."""
-BOUND = re.compile(r"(activity|edit_sizes)(_places)?|(newest_)?top_\w+|editors_by_period")
+BOUND = re.compile(r"(activity|edit_sizes)(_places)?|minutes_of_activity|(newest_)?top_\w+|editors_by_period")
 """Datasets over minutes by wiki and class, and over tops: few rows, whatever is asked of them."""
 
 

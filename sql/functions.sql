@@ -290,7 +290,7 @@ BEGIN
 END
 $$;
 
--- Adds up a published hour over all wikis, by user class, in place of what stood there.
+-- Adds up a published hour and its minutes over all wikis, by user class, in place of what stood there.
 CREATE OR REPLACE FUNCTION batch.total_hour(wanted timestamptz)
 RETURNS void
 LANGUAGE sql
@@ -301,6 +301,23 @@ AS $$
     SELECT a.window_start, a.user_class, sum(a.edits), sum(a.new_pages), sum(a.bytes_added), sum(a.bytes_removed)
     FROM batch.activity_hourly AS a
     WHERE a.window_start = wanted AND a.edits > 0
+    GROUP BY a.window_start, a.user_class;
+    DELETE FROM batch.minute_totals AS t
+    WHERE t.window_start >= wanted AND t.window_start < wanted + interval '1 hour';
+    INSERT INTO batch.minute_totals
+    SELECT
+        a.window_start,
+        a.user_class,
+        sum(a.events),
+        sum(a.edits),
+        sum(a.new_pages),
+        sum(a.minor_edits),
+        sum(a.bytes_added),
+        sum(a.bytes_removed),
+        sum(a.unpatrolled_edits),
+        sum(a.reverts)
+    FROM batch.activity AS a
+    WHERE a.window_start >= wanted AND a.window_start < wanted + interval '1 hour'
     GROUP BY a.window_start, a.user_class
 $$;
 

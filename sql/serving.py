@@ -4,7 +4,7 @@ The surprising thing: what is live is found by the accounts of the hours' record
 rows for days after they are published; looking among them for those of other hours would mean reading all of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from wikiweir.rollups import ACTIVITY, RECENT_CHANGES, RECENT_CHANGES_WINDOW_HOURS, ROLLUPS, SUFFIXES, Grain, Rollup
 
@@ -103,23 +103,33 @@ LEFT JOIN speed.wikis AS w ON w.wiki = a.wiki;
 """
 
 
-def totals_view() -> str:
-    """`serving.hour_totals`: published hours from batch, the others added up from the minutes of speed."""
+def hour_totals_view() -> str:
+    """`serving.hour_totals`: what edits come to."""
     sums = ("edits", "new_pages", "bytes_added", "bytes_removed")
+    return _totals("hour", "unpublished.hour", sums, "WHERE s.edits > 0\n")
+
+
+def minute_totals_view() -> str:
+    """`serving.minute_totals`: what key figures ask for."""
+    of_edits = ("new_pages", "minor_edits", "bytes_added", "bytes_removed", "unpatrolled_edits", "reverts")
+    return _totals("minute", "s.window_start", ("events", "edits", *of_edits))
+
+
+def _totals(grain: Grain, window: str, sums: Sequence[str], where: str = "") -> str:
+    """Published hours from batch, the others added up from the minutes of speed."""
     batch = ("window_start", "user_class", *sums)
-    speed = ("unpublished.hour", "s.user_class", *(f"sum(s.{name})::bigint AS {name}" for name in sums))
-    return f"""-- Sums of each hour over all wikis.
-CREATE VIEW serving.hour_totals AS
+    speed = (window, "s.user_class", *(f"sum(s.{name})::bigint AS {name}" for name in sums))
+    return f"""-- Sums of each {grain} over all wikis.
+CREATE VIEW serving.{grain}_totals AS
 SELECT
     {_listed((*(f"b.{name}" for name in batch), "'batch'::text AS layer"))}
-FROM batch.hour_totals AS b
+FROM batch.{grain}_totals AS b
 UNION ALL
 SELECT
     {_listed((*speed, "'speed'::text AS layer"))}
 {_live(ACTIVITY)}
-WHERE s.edits > 0
-GROUP BY
-    unpublished.hour,
+{where}GROUP BY
+    {window},
     s.user_class;
 """
 
@@ -161,6 +171,7 @@ def views() -> Iterator[str]:
     for view in (minute_view, hour_view, day_view):
         yield from map(view, ROLLUPS)
     yield from (places_view(rollup, grain) for rollup, grain in PLACES)
-    yield totals_view()
+    yield hour_totals_view()
+    yield minute_totals_view()
     yield recent_view()
     yield patrol_view()

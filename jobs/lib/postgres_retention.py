@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 KEPT = {
     "activity": "batch_minutes",
+    "minute_totals": "batch_minutes",
     "edit_sizes": "batch_minutes",
     "user_activity": "batch_key_minutes",
     "page_activity": "batch_key_minutes",

@@ -682,6 +682,19 @@ COMMENT ON COLUMN serving.hour_totals.bytes_added IS 'Bytes added.';
 COMMENT ON COLUMN serving.hour_totals.bytes_removed IS 'Bytes removed, as a positive number.';
 COMMENT ON COLUMN serving.hour_totals.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
 
+COMMENT ON VIEW serving.minute_totals IS 'Sums of each minute over all wikis, by user class: published hours from batch, the others added up from speed.';
+COMMENT ON COLUMN serving.minute_totals.window_start IS 'Start of the minute (UTC).';
+COMMENT ON COLUMN serving.minute_totals.user_class IS 'User class; a class without events has no row.';
+COMMENT ON COLUMN serving.minute_totals.events IS 'Events, canaries left out.';
+COMMENT ON COLUMN serving.minute_totals.edits IS 'Edits.';
+COMMENT ON COLUMN serving.minute_totals.new_pages IS 'Pages made.';
+COMMENT ON COLUMN serving.minute_totals.minor_edits IS 'Edits their author marked as minor.';
+COMMENT ON COLUMN serving.minute_totals.bytes_added IS 'Bytes added.';
+COMMENT ON COLUMN serving.minute_totals.bytes_removed IS 'Bytes removed, as a positive number.';
+COMMENT ON COLUMN serving.minute_totals.unpatrolled_edits IS 'Edits that nobody had patrolled when they came.';
+COMMENT ON COLUMN serving.minute_totals.reverts IS 'Edits that undid others.';
+COMMENT ON COLUMN serving.minute_totals.layer IS 'Who counted it: batch (its hour is published, final) or speed (live).';
+
 COMMENT ON VIEW serving.editors_by_period IS 'How many different people and bots edited in each published hour and day, and in weeks and months: per wiki and over all, per user class and over all; exact, hidden users left out.';
 COMMENT ON COLUMN serving.editors_by_period.grain IS 'hour, day, week (from Monday) or month.';
 COMMENT ON COLUMN serving.editors_by_period.window_start IS 'Start of the period (UTC).';
@@ -970,6 +983,18 @@ COMMENT ON COLUMN batch.hour_totals.edits IS 'Edits.';
 COMMENT ON COLUMN batch.hour_totals.new_pages IS 'Pages made.';
 COMMENT ON COLUMN batch.hour_totals.bytes_added IS 'Bytes added.';
 COMMENT ON COLUMN batch.hour_totals.bytes_removed IS 'Bytes removed, as a positive number.';
+
+COMMENT ON TABLE batch.minute_totals IS 'Sums of each minute over all wikis, by user class.';
+COMMENT ON COLUMN batch.minute_totals.window_start IS 'Start of the minute (UTC).';
+COMMENT ON COLUMN batch.minute_totals.user_class IS 'User class; a class without events has no row.';
+COMMENT ON COLUMN batch.minute_totals.events IS 'Events, canaries left out.';
+COMMENT ON COLUMN batch.minute_totals.edits IS 'Edits.';
+COMMENT ON COLUMN batch.minute_totals.new_pages IS 'Pages made.';
+COMMENT ON COLUMN batch.minute_totals.minor_edits IS 'Edits their author marked as minor.';
+COMMENT ON COLUMN batch.minute_totals.bytes_added IS 'Bytes added.';
+COMMENT ON COLUMN batch.minute_totals.bytes_removed IS 'Bytes removed, as a positive number.';
+COMMENT ON COLUMN batch.minute_totals.unpatrolled_edits IS 'Edits that nobody had patrolled when they came.';
+COMMENT ON COLUMN batch.minute_totals.reverts IS 'Edits that undid others.';
 
 COMMENT ON TABLE batch.editor_counts IS 'How many different users edited in each period: per wiki and over all, per user class and over all; hidden users left out.';
 COMMENT ON COLUMN batch.editor_counts.grain IS 'hour, day, week (from Monday) or month.';

@@ -599,6 +599,50 @@ GROUP BY
     unpublished.hour,
     s.user_class;
 
+-- Sums of each minute over all wikis.
+CREATE VIEW serving.minute_totals AS
+SELECT
+    b.window_start,
+    b.user_class,
+    b.events,
+    b.edits,
+    b.new_pages,
+    b.minor_edits,
+    b.bytes_added,
+    b.bytes_removed,
+    b.unpatrolled_edits,
+    b.reverts,
+    'batch'::text AS layer
+FROM batch.minute_totals AS b
+UNION ALL
+SELECT
+    s.window_start,
+    s.user_class,
+    sum(s.events)::bigint AS events,
+    sum(s.edits)::bigint AS edits,
+    sum(s.new_pages)::bigint AS new_pages,
+    sum(s.minor_edits)::bigint AS minor_edits,
+    sum(s.bytes_added)::bigint AS bytes_added,
+    sum(s.bytes_removed)::bigint AS bytes_removed,
+    sum(s.unpatrolled_edits)::bigint AS unpatrolled_edits,
+    sum(s.reverts)::bigint AS reverts,
+    'speed'::text AS layer
+FROM (
+    SELECT o.event_hour AS hour
+    FROM ops.stream_outcomes AS o
+    WHERE o.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+        AND o.outcome = 'fact'
+        AND o.reason = ''
+        AND NOT EXISTS (SELECT FROM ops.published_hours AS p WHERE p.hour = o.event_hour)
+) AS unpublished
+JOIN speed.activity AS s
+    ON s.generation = (SELECT live.generation FROM ops.generations AS live WHERE live.state = 'live')
+    AND s.window_start >= unpublished.hour
+    AND s.window_start < unpublished.hour + interval '1 hour'
+GROUP BY
+    s.window_start,
+    s.user_class;
+
 -- One row an event, those that arrived in the last 3 hours.
 CREATE VIEW serving.recent_changes AS
 SELECT

@@ -79,7 +79,7 @@ class World(AirflowRig):
         rollups = [rollup.table(grain) for rollup in ROLLUPS for grain in ("minute", "hour")]
         # a day, week or month begins where its first hour does, and is written when it is its turn
         tops = dict.fromkeys(("top_pages", "top_editors", "editor_counts"), " AND grain = 'hour'")
-        wanted = {**dict.fromkeys((*rollups, "hour_totals"), ""), **tops}
+        wanted = {**dict.fromkeys((*rollups, "hour_totals", "minute_totals"), ""), **tops}
         found = {}
         for hour in hours:
             for name, grain in wanted.items():

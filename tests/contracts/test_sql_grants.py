@@ -18,9 +18,10 @@ EVERY_OPS_TABLE = (
 VIEWS = (
     *ROLLUPS, *COARSER, *(f"{name}_places" for name in ROLLUPS), "activity_places_hourly", "activity_places_daily",
     "accounting", "accounting_hours", "complaints", "dim_wiki", "disk_usage", "editors_by_period", "editors_hourly",
-    "event_type_counts", "hour_states", "hour_totals", "namespace_edit_counts", "newest_periods", "newest_top_editors",
-    "newest_top_pages", "patrol_changes", "recent_changes", "recent_user_activity", "source_state",
-    "top_contributors_hourly", "top_editors_by_period", "top_pages", "top_pages_by_period", "user_edit_counts",
+    "event_type_counts", "hour_states", "hour_totals", "minute_totals", "namespace_edit_counts", "newest_periods",
+    "newest_top_editors", "newest_top_pages", "patrol_changes", "recent_changes", "recent_user_activity",
+    "source_state", "top_contributors_hourly", "top_editors_by_period", "top_pages", "top_pages_by_period",
+    "user_edit_counts",
 )  # fmt: skip
 
 STREAM = (
@@ -33,7 +34,7 @@ STREAM = (
 BATCH = (
     {
         f"batch.{name}": "SID"
-        for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors", "editor_counts", "hour_totals")
+        for name in (*ROLLUPS, *COARSER, "top_pages", "top_editors", "editor_counts", "hour_totals", "minute_totals")
     }
     | {f"speed.{name}": "S" for name in (*ROLLUPS, "wikis", "seen", "recent_changes")}
     | {f"ops.{name}": "S" for name in EVERY_OPS_TABLE}

@@ -124,6 +124,15 @@ def test_an_hour_has_one_total_a_user_class(reader: connection, hour: datetime) 
     ]
 
 
+def test_a_minute_has_one_total_a_user_class_with_all_that_happened_in_it(reader: connection, hour: datetime) -> None:
+    columns = "window_start, user_class, events, edits, bytes_added, bytes_removed, reverts, layer"
+    assert rows(reader, f"SELECT {columns} FROM serving.minute_totals ORDER BY window_start DESC") == [
+        (hour, "bot", 13, 10, 5, 6, 0, "speed"),
+        (hour - timedelta(hours=1), "bot", 14, 11, 5, 6, 0, "batch"),
+        (hour - timedelta(hours=30), "bot", 13, 10, 5, 6, 0, "speed"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("rollup", "distinct"),
     [("activity", "editors"), ("user_activity", "pages"), ("page_activity", "editors"), ("edit_sizes", "1")],

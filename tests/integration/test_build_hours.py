@@ -62,7 +62,7 @@ def rows(rig: Rig, hour: Hour) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the hour, whoever built it when."""
     where = "WHERE window_start >= %s AND window_start < %s ORDER BY 1, 2, 3, 4, 5"
     tables = [rollup.table(grain) for rollup in ROLLUPS for grain in ("minute", "hour")]
-    tables += ["top_pages", "top_editors", "editor_counts", "hour_totals"]
+    tables += ["top_pages", "top_editors", "editor_counts", "hour_totals", "minute_totals"]
     return {name: rig.query(f"SELECT * FROM batch.{name} {where}", hour.start, hour.end) for name in tables}
 
 

@@ -28,6 +28,7 @@ def test_questions_of_one_tile_are_told_apart(text: str, found: list[str]) -> No
     ("dataset", "is_bound"),
     [
         ("activity_places", True),
+        ("minutes_of_activity", True),
         ("edit_sizes", True),
         ("newest_top_pages", True),
         ("activity_places_hourly", False),
