@@ -117,7 +117,7 @@ def environment(instance: Instance, settings: Settings) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(Layout(instance).folder),
         "WIKIWEIR_PYTHON": str(toolchain.python()),
-        "WIKIWEIR_SPARK_SUBMIT": str(toolchain.program("spark-submit")),
+        "WIKIWEIR_SPARK_SUBMIT": str(spark.patient_submit(instance)),
         "WIKIWEIR_SPARK_PROPERTIES": str(spark.properties_file(instance)),
         **spark.environment(settings),
     }

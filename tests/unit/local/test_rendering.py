@@ -3,8 +3,11 @@
 import configparser
 import itertools
 import json
+import os
 import re
 import runpy
+import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -160,7 +163,17 @@ def test_airflow_serves_no_logs_of_its_own() -> None:
 def test_tasks_are_told_the_jobs_environment(instance: Instance) -> None:
     told = airflow.environment(instance, load())
     assert Path(told["WIKIWEIR_PYTHON"]).name.startswith("python")
-    assert Path(told["WIKIWEIR_SPARK_SUBMIT"]).parent == Path(told["WIKIWEIR_PYTHON"]).parent
+    assert Path(told["WIKIWEIR_SPARK_SUBMIT"]).parent == Path(told["WIKIWEIR_SPARK_PROPERTIES"]).parent
+
+
+def test_tasks_submit_with_less_priority_than_the_stream(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    says_its_own = shutil.which("nice")
+    assert says_its_own
+    monkeypatch.setattr("local.toolchain.program", lambda _: Path(says_its_own))
+    spark.write_configuration(instance, load())
+    submit = airflow.environment(instance, load())["WIKIWEIR_SPARK_SUBMIT"]
+    told = subprocess.run([submit], check=True, capture_output=True, text=True).stdout
+    assert int(told) == os.nice(0) + spark.BATCH_NICENESS
 
 
 def test_each_application_has_a_database_and_a_role_of_its_own(instance: Instance) -> None:
