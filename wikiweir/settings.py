@@ -99,7 +99,7 @@ class Settings(BaseSettings):
 
     # Spark and the lake
     spark_master: str = "local[2]"
-    spark_driver_memory: str = "1200m"
+    spark_driver_memory: str = "1g"
     java_home: str | None = None
     lake: str = Field(default_factory=lambda: (home() / "lake").as_uri())
     checkpoints: str = Field(default_factory=lambda: (home() / "checkpoints").as_uri())

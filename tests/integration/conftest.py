@@ -25,7 +25,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory, _migrated: Settings) -> Iterator[Workshop]:
     """One driver for all jobs that need no process of their own."""
-    made = Workshop(tmp_path_factory.mktemp("workshop"), _migrated.model_copy(update={"spark_driver_memory": "1g"}))
+    made = Workshop(tmp_path_factory.mktemp("workshop"), _migrated)
     yield made
     made.close()
 

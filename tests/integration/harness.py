@@ -52,7 +52,6 @@ class Stack:
             "WIKIWEIR_SINCE": "0",
             "WIKIWEIR_CONTACT": "tests@example.org",
             "WIKIWEIR_LAKE_TRIGGER_SECONDS": "4",
-            "WIKIWEIR_SPARK_DRIVER_MEMORY": "1g",
         }
         self.instance.update(**{**fixed, **(settings or {})})
         self.settings = Settings(  # type: ignore[call-arg]

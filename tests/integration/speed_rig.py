@@ -137,7 +137,6 @@ class Rig:
                 "checkpoints": (folder / "checkpoints").as_uri(),
                 "stream_port": ports.free_port(),
                 "lake_trigger_seconds": 3.0,
-                "spark_driver_memory": "1g",
             }
         )
         create_topics(self.settings)
