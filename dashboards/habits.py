@@ -21,8 +21,10 @@ METRIC_KEYS = ("metric", "secondary_metric", "x", "y", "size", "timeseries_limit
 METRICS_KEYS = ("metrics", "metrics_b")
 DIMENSION_KEYS = ("x_axis", "groupby", "groupby_b", "columns", "all_columns", "entity", "series")
 GRAINS = {"_hourly": "PT1H", "_daily": "P1D"}
-TIME_AXIS = "{ xAxis: { splitNumber: 5, axisLabel: { showMaxLabel: false, padding: [0, 4] } } }"
-"""With the usual ten labels, one more at the axis' end and nothing between them, they touch at 1024 pixels."""
+TIME_AXIS = "{ xAxis: { splitNumber: 5, axisLabel: { showMaxLabel: false } } }"
+"""With the usual ten labels, and one more at the axis' end, they touch at 1024 pixels."""
+TIME_FORMATS = {"PT1M": "%H:%M", "PT5M": "%H:%M", "PT1H": "%H:00\n%d %b", "P1D": "%d %b"}
+"""Labels of a time axis, by its grain. Half a line has to fit in the 20 pixels that Superset leaves beside its end."""
 MINUTES = ("serving.activity", "serving.user_activity", "serving.page_activity", "serving.edit_sizes")
 
 
@@ -140,7 +142,7 @@ def _of_viz(chart: Chart, dataset: Dataset, params: dict[str, Any], formats: dic
     words = {
         "NUMBER": number,
         "AXIS": "SMART_NUMBER" if number == ",d" else number,
-        "TIME": "%H:%M" if params.get("time_grain_sqla", grain(dataset)).startswith("PT1M") else "smart_date",
+        "TIME": TIME_FORMATS.get(params.get("time_grain_sqla", grain(dataset)), "smart_date"),
     }
     told = {
         key: words.get(value, value) if isinstance(value, str) else value

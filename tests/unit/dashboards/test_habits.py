@@ -1,6 +1,9 @@
 """What a chart gets without saying it."""
 
+from datetime import UTC, datetime
+
 from dashboards.habits import form_data
+from dashboards.stories import load
 from tests.unit.dashboards.support import chart, dataset
 
 LINK = {"column": "url", "text": "diff", "label": "Diff"}
@@ -53,3 +56,14 @@ def test_beside_a_link_nothing_else_can_be_html() -> None:
     assert (time, edits) == ("window_start", "edits")
     assert title["sqlExpression"] == "replace(title, '<', '<' || chr(8203))"
     assert link["sqlExpression"].startswith("COALESCE('<a href=\"' || url")
+
+
+def test_labels_of_every_time_axis_fit_beside_its_end() -> None:
+    there = load()
+    day = datetime(2026, 11, 28, 22, 30, tzinfo=UTC)
+    for story in there.stories:
+        for name, placed in story.placed():
+            told = form_data(placed, there.datasets[placed.dataset])
+            if "x_axis" in told and told["x_axis"] == there.datasets[placed.dataset].time:
+                label = day.strftime(told.get("x_axis_time_format", ""))
+                assert all(len(line) <= 6 for line in label.splitlines()), f"{story.name}/{name}: {label}"
