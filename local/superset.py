@@ -22,13 +22,7 @@ CONFIGURATION = PROJECT / "dashboards" / "superset_config.py"
 """What is the same in every instance."""
 HOOKS = PROJECT / "dashboards" / "shared_answers.py"
 """That it takes along."""
-
-WORKERS = 2
-"""Processes, some 250 MiB each: Python of one uses one core, and ten viewers of Pulse ask 21 times a second."""
-THREADS = 4
-"""Requests at a time in each: PostgreSQL works while a thread waits."""
-IDLE_SECONDS = 75
-"""A browser's connection outlives the refresh of ten seconds; one that waits takes no thread."""
+SERVING = PROJECT / "local" / "gunicorn_config.py"
 
 FOREIGN = ("WIKIWEIR_", "SUPERSET", "FLASK", "TALISMAN_", "GUNICORN_", "PYTHON")
 """What the shell says under these names is not for the server: our own secrets, and ways around our configuration."""
@@ -92,7 +86,7 @@ def fingerprint(instance: Instance, settings: Settings) -> str:
     script = PROJECT / "local" / "prepare_superset.py"
     command = " ".join(server(Layout(instance)))
     return bootstrap.digest(
-        pinned, CONFIGURATION, HOOKS, script, command, *(f"{name}={told[name]}" for name in sorted(told))
+        pinned, CONFIGURATION, HOOKS, SERVING, script, command, *(f"{name}={told[name]}" for name in sorted(told))
     )
 
 
@@ -107,15 +101,10 @@ def supervised(instance: Instance, settings: Settings) -> tuple[list[str], Mappi
 
 
 def server(layout: Layout) -> list[str]:
-    """gunicorn's command line; its control socket, which is nobody's, stays off.
-
-    Not with --preload: then its master is as big as the process that serves.
-    """
+    """gunicorn's command line."""
     address = f"{ports.LOOPBACK}:{layout.port}"
-    command = [str(SUPERSET.binary("gunicorn")), "--bind", address, "--workers", str(WORKERS)]
-    command += ["--worker-class", "gthread", "--threads", str(THREADS), "--timeout", "120", "--graceful-timeout", "5"]
-    command += ["--keep-alive", str(IDLE_SECONDS)]
-    return [*command, "--no-control-socket", "--limit-request-line", "8190", "superset.app:create_app()"]
+    command = [str(SUPERSET.binary("gunicorn")), "--config", str(SERVING), "--bind", address]
+    return [*command, "superset.app:create_app()"]
 
 
 def prepare(instance: Instance, settings: Settings) -> None:

@@ -10,10 +10,13 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -46,6 +49,8 @@ HOSTILE = (
 )
 SHOWN = ("<img src", *HOSTILE[1:])
 """Where cells hold no links Superset itself takes from a tag what could do harm."""
+SILENT = 40
+"""Connections that browsers open for later; with so many, gunicorn by itself answers nobody for half a minute."""
 TOO_LONG = "\U0001d4d0" * 255
 """A title that no wiki can have: rejected, with its reason."""
 EDITS_PER_TITLE = 200
@@ -117,6 +122,15 @@ def test_nobody_sees_them_without_a_log_in(rig: AirflowRig, visitor: Person) -> 
     visitor.page.goto(f"{visitor.url}/superset/dashboard/pulse/")
     assert "/login" in visitor.page.url
     assert requests.get(f"{visitor.url}/api/v1/chart/", timeout=30).status_code == 401
+
+
+def test_connections_without_a_word_keep_nobody_waiting(rig: AirflowRig) -> None:
+    url = rig.settings.superset_url
+    there = urlsplit(url or "")
+    with ExitStack() as silent:
+        for _ in range(SILENT):
+            silent.enter_context(socket.create_connection((there.hostname, there.port)))
+        assert requests.get(f"{url}/health", timeout=10).text == "OK"
 
 
 @pytest.mark.parametrize("story", STORIES)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from local import airflow, kafka, postgres, programs, source, spark, superset, supervision
+from local import airflow, gunicorn_config, kafka, postgres, programs, source, spark, superset, supervision
 from local import instance as instances
 from local.applications import APPLICATIONS
 from local.instance import Instance
@@ -191,7 +191,7 @@ def test_superset_listens_on_loopback(instance: Instance) -> None:
     layout = superset.Layout(instance)
     command = superset.server(layout)
     assert command[command.index("--bind") + 1] == f"127.0.0.1:{layout.port}"
-    assert "--no-control-socket" in command
+    assert gunicorn_config.control_socket_disable
     superset.announce(instance, is_running=True)
     assert load().superset_url == layout.url
 
