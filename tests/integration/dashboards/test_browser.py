@@ -133,6 +133,16 @@ def test_connections_without_a_word_keep_nobody_waiting(rig: AirflowRig) -> None
         assert requests.get(f"{url}/health", timeout=10).text == "OK"
 
 
+def test_what_the_log_in_page_says_of_itself_ends_no_session(rig: AirflowRig) -> None:
+    with requests.Session() as nobody:
+        assert "Set-Cookie" in nobody.get(f"{rig.settings.superset_url}/login/", timeout=60).headers
+        told = nobody.post(
+            f"{rig.settings.superset_url}/superset/log/?explode=events", timeout=60, allow_redirects=False
+        )
+        assert told.status_code == 200
+        assert "Set-Cookie" not in told.headers
+
+
 @pytest.mark.parametrize("story", STORIES)
 def test_every_tile_is_drawn(analyst: Person, pictures: Path, story: str) -> None:
     charts = dict(next(each for each in load().stories if each.name == story).placed())
