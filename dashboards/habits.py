@@ -21,10 +21,10 @@ METRIC_KEYS = ("metric", "secondary_metric", "x", "y", "size", "timeseries_limit
 METRICS_KEYS = ("metrics", "metrics_b")
 DIMENSION_KEYS = ("x_axis", "groupby", "groupby_b", "columns", "all_columns", "entity", "series")
 GRAINS = {"_hourly": "PT1H", "_daily": "P1D"}
-TIME_AXIS = "{ xAxis: { splitNumber: 5, axisLabel: { showMaxLabel: false } } }"
+TIME_AXIS = "{ grid: { right: 28 }, xAxis: { splitNumber: 5, axisLabel: { showMaxLabel: false } } }"
 """With the usual ten labels, and one more at the axis' end, they touch at 1024 pixels."""
-TIME_FORMATS = {"PT1M": "%H:%M", "PT5M": "%H:%M", "PT1H": "%H:00\n%d %b", "P1D": "%d %b"}
-"""Labels of a time axis, by its grain. Half a line has to fit in the 20 pixels that Superset leaves beside its end."""
+TIME_FORMATS = {"PT1M": "%H:%M", "PT5M": "%H:%M", "PT1H": "%H:00\n%a", "P1D": "%d %b"}
+"""Labels of a time axis, by its grain. Half a line of six letters fits beside its end."""
 MINUTES = ("serving.activity", "serving.user_activity", "serving.page_activity", "serving.edit_sizes")
 
 

@@ -20,7 +20,7 @@ from wikiweir.settings import PROJECT, Settings, load
 
 CONFIGURATION = PROJECT / "dashboards" / "superset_config.py"
 """What is the same in every instance."""
-HOOKS = PROJECT / "dashboards" / "shared_answers.py"
+HOOKS = tuple(PROJECT / "dashboards" / name for name in ("action_log.py", "shared_answers.py"))
 """That it takes along."""
 SERVING = PROJECT / "local" / "gunicorn_config.py"
 
@@ -86,7 +86,7 @@ def fingerprint(instance: Instance, settings: Settings) -> str:
     script = PROJECT / "local" / "prepare_superset.py"
     command = " ".join(server(Layout(instance)))
     return bootstrap.digest(
-        pinned, CONFIGURATION, HOOKS, SERVING, script, command, *(f"{name}={told[name]}" for name in sorted(told))
+        pinned, CONFIGURATION, *HOOKS, SERVING, script, command, *(f"{name}={told[name]}" for name in sorted(told))
     )
 
 

@@ -47,6 +47,14 @@ tiles => tiles.filter(tile => {
 """
 """Titles of tiles in which something hangs over the edge."""
 
+EDGE = """
+tiles => tiles.filter(tile => [...tile.querySelectorAll('canvas')].some(canvas => {
+  const last = canvas.getContext('2d').getImageData(canvas.width - 1, 0, 1, canvas.height).data;
+  return last.some((value, place) => place % 4 === 3 && value > 0);
+})).map(tile => tile.innerText.trim().split('\\n')[0])
+"""
+"""Titles of tiles whose last column of pixels is not empty: where a chart has axes, a label or a mark is cut there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -127,6 +135,10 @@ class Person:
         self.page.locator(".ant-select-item-option", has_text=re.compile(f"^{re.escape(value)}$")).first.click()
         self.page.keyboard.press("Escape")
         self.page.locator('[data-test="filter-bar__apply-button"]').click()
+
+    def at_the_edge(self) -> set[str]:
+        """Titles of tiles that are drawn up to the right edge."""
+        return set(self.page.locator(TILE).evaluate_all(EDGE))
 
     def download(self, title: str, folder: Path) -> str:
         """What the tile's own export gives, as text."""

@@ -39,6 +39,7 @@ pytestmark = pytest.mark.timeout(1800)  # the first of them starts the stack and
 PICTURES = os.environ.get("PICTURES")
 DAG = "dashboards_rebuild"
 STORIES = [story.name for story in load().stories]
+WITH_AXES = ("echarts_", "mixed_timeseries", "bubble")
 MAY_BE_EMPTY = {"complaints", "open_incidents", "incidents", "differences", "quality_failures", "rejected_by_reason"}
 """Tiles of what should not be there."""
 HOSTILE = (
@@ -156,6 +157,7 @@ def test_every_tile_is_drawn(analyst: Person, pictures: Path, story: str) -> Non
     for width in (WIDE, NARROW):
         analyst.picture(pictures / f"{story}-{width}.png", width)
         assert analyst.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing hangs over"
+        assert not {title for title in analyst.at_the_edge() if charts[titles[title]].viz.startswith(WITH_AXES)}
 
 
 def test_what_strangers_typed_is_text(rig: AirflowRig, analyst: Person, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from dashboards import action_log
 from local import airflow, gunicorn_config, kafka, postgres, programs, source, spark, superset, supervision
 from local import instance as instances
 from local.applications import APPLICATIONS
@@ -272,11 +273,10 @@ def test_supersets_answers_are_kept_in_files_or_in_redis(instance: Instance, mon
     assert elsewhere["CACHE_REDIS_URL"] == redis.get_secret_value()
 
 
-def test_supersets_log_of_looks_is_off(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supersets_log_of_looks_is_off() -> None:
     written: list[str] = []
     logger = SimpleNamespace(log=written.append, log_with_context=written.append)
-    told = SimpleNamespace(config={"EVENT_LOGGER": logger})
-    read_configuration(instance, monkeypatch)["keep_no_action_log"](told)
+    action_log.keep_none(SimpleNamespace(config={"EVENT_LOGGER": logger}))
     logger.log_with_context("a tile")
     logger.log("a tile")
     assert not written
