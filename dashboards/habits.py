@@ -130,9 +130,12 @@ def _table(chart: Chart, dataset: Dataset, params: dict[str, Any], formats: dict
 
 def _axis(chart: Chart, dataset: Dataset) -> dict[str, Any]:
     """The x axis of a time series is the dataset's time unless said otherwise; a categorical one has no time grain."""
-    if chart.params.get("x_axis", dataset.time) != dataset.time:
-        return {"time_grain_sqla": None}
-    labels = {} if chart.viz == "big_number" else {"echart_options": TIME_AXIS}
+    axis = chart.params.get("x_axis", dataset.time)
+    known = dataset.column_by_name.get(axis) if isinstance(axis, str) else None
+    is_time = known is not None and known.type == "timestamptz"
+    labels = {"echart_options": TIME_AXIS} if is_time and chart.viz != "big_number" else {}
+    if axis != dataset.time:
+        return {"time_grain_sqla": None} | labels
     return {"x_axis": dataset.time, "time_grain_sqla": grain(dataset)} | labels
 
 

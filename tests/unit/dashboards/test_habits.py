@@ -1,8 +1,9 @@
 """What a chart gets without saying it."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from dashboards.habits import form_data
+from dashboards.habits import TIME_AXIS, form_data
 from dashboards.stories import load
 from tests.unit.dashboards.support import chart, dataset
 
@@ -61,9 +62,21 @@ def test_beside_a_link_nothing_else_can_be_html() -> None:
 def test_labels_of_every_time_axis_fit_beside_its_end() -> None:
     there = load()
     day = datetime(2026, 11, 28, 22, 30, tzinfo=UTC)
+    seen = 0
     for story in there.stories:
         for name, placed in story.placed():
             told = form_data(placed, there.datasets[placed.dataset])
-            if "x_axis" in told and told["x_axis"] == there.datasets[placed.dataset].time:
-                label = day.strftime(told.get("x_axis_time_format", ""))
+            if told.get("echart_options") == TIME_AXIS:
+                label = day.strftime(told["x_axis_time_format"])
                 assert all(len(line) <= 6 for line in label.splitlines()), f"{story.name}/{name}: {label}"
+                seen += 1
+    assert seen > 10
+
+
+def test_every_axis_of_time_is_labelled_as_one() -> None:
+    def labels(axis: str) -> Any:
+        asked = chart(viz="echarts_area", params={"metrics": ["edits"], "x_axis": axis})
+        return form_data(asked, dataset(time=None)).get("echart_options")
+
+    assert labels("window_start") == TIME_AXIS
+    assert labels("wiki") is None
