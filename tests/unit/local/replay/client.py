@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+PATIENCE_SECONDS = 20.0
 FRAME = re.compile(rb"(?::.*\n)*event: (\w+)\n(?:retry: (\d+)\n)?id: (.*)\ndata: (.*)\n\n")
 
 
@@ -27,11 +28,11 @@ class Event:
 class Stream:
     """One request, read as far as asked."""
 
-    def __init__(self, port: int, path: str = "/v2/stream/recentchange", timeout: float = 20.0, **headers: str) -> None:
+    def __init__(self, port: int, path: str = "/v2/stream/recentchange", **headers: str) -> None:
         self.ended: str | None = None
         """clean (last chunk seen), abrupt (FIN without it) or reset."""
         self.chunks: list[bytes] = []
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
         given = {"Accept": "text/event-stream", "User-Agent": "test/1"}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         lines = [f"GET {path} HTTP/1.1", "Host: x", *(f"{k}: {v}" for k, v in given.items() if v), "", ""]
@@ -103,6 +104,19 @@ class Stream:
             if count is not None and len(out) >= count:
                 break
         return out
+
+    def falls_silent(self, seconds: float) -> bool:
+        """Read until nothing comes for so long; false where the stream ends instead."""
+        patience = self._socket.gettimeout()
+        self._socket.settimeout(seconds)
+        try:
+            while self.events(1):
+                pass
+        except TimeoutError:
+            return True
+        finally:
+            self._socket.settimeout(patience)
+        return False
 
     def _frames(self) -> Iterator[Event]:
         while True:
