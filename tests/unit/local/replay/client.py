@@ -105,13 +105,12 @@ class Stream:
                 break
         return out
 
-    def falls_silent(self, seconds: float) -> bool:
-        """Read until nothing comes for so long; false where the stream ends instead."""
+    def falls_silent(self, seconds: float, within: int = 10_000) -> bool:
+        """Read until nothing comes for so long; false where the stream ends, or goes on for so many events."""
         patience = self._socket.gettimeout()
         self._socket.settimeout(seconds)
         try:
-            while self.events(1):
-                pass
+            self.events(within)
         except TimeoutError:
             return True
         finally:
