@@ -5,12 +5,13 @@ instances comes in environment variables that local/superset.py sets. The surpri
 Superset and from nowhere else; that is also what keeps the browser from telling the maker's counter of each visit.
 """
 
-import base64
 import hashlib
 import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from dashboards import theme
 
 # ---- where its records are, and its key
 
@@ -133,82 +134,14 @@ SUPERSET_WEBSERVER_TIMEOUT = 60
 
 # ---- how it looks
 
-APP_NAME = "Wikiweir"
-LOGO_TARGET_PATH = "/dashboard/list/"
-
-
-def picture(name: str) -> str:
-    """A picture of this folder as an address that needs no server."""
-    data = Path(__file__).with_name(name).read_bytes()
-    return f"data:image/svg+xml;base64,{base64.b64encode(data).decode()}"
-
-
-SPINNER = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 50 50"><circle cx="25" cy="25" r="20" fill="none"'
-    ' stroke="#2F6DB5" stroke-width="4" stroke-dasharray="90 40"><animateTransform attributeName="transform"'
-    ' type="rotate" from="0 25 25" to="360 25 25" dur="1s" repeatCount="indefinite"/></circle></svg>'
-)
-
-FAVICONS = [{"href": picture("icon.svg"), "type": "image/svg+xml"}]
+APP_NAME = theme.NAME
+LOGO_TARGET_PATH = theme.HOME
+FAVICONS = [{"href": theme.ICON, "type": "image/svg+xml"}]
 BABEL_DEFAULT_LOCALE = "en"
 WELCOME_PAGE_LAST_TAB = "all"
-
-COLOURS = [
-    "#2F6DB5",
-    "#E8833A",
-    "#2A9D8F",
-    "#8E5EA2",
-    "#C8506B",
-    "#7A8B99",
-    "#D9A400",
-    "#5AA7D6",
-    "#7FB069",
-    "#A06B45",
-    "#B58BC7",
-    "#4A5A6A",
-]
-"""Told apart by people who see red and green alike as well; neighbours differ in lightness."""
-
-EXTRA_CATEGORICAL_COLOR_SCHEMES = [
-    {
-        "id": "wikiweir",
-        "label": "Wikiweir",
-        "description": "The colours of Wikiweir's dashboards",
-        "isDefault": True,
-        "colors": COLOURS,
-    }
-]
-
-TOKENS = {
-    "brandAppName": APP_NAME,
-    "brandLogoAlt": APP_NAME,
-    "brandLogoUrl": picture("logo.svg"),
-    "brandLogoHref": LOGO_TARGET_PATH,
-    "brandLogoHeight": "24px",
-    "brandLogoMargin": "18px 0",
-    "brandSpinnerSvg": SPINNER,
-    "colorPrimary": "#2F6DB5",
-    "colorLink": "#2F6DB5",
-    "colorError": "#C8506B",
-    "colorWarning": "#D9A400",
-    "colorSuccess": "#2A9D8F",
-    "colorInfo": "#5AA7D6",
-    "fontUrls": [],
-    "fontFamily": "Inter, Helvetica, Arial, sans-serif",
-    "fontFamilyCode": "'IBM Plex Mono', 'Courier New', monospace",
-    "transitionTiming": 0.2,
-}
-WITH_LEGEND = ("echarts_timeseries_line", "echarts_timeseries_bar", "echarts_area", "mixed_timeseries")
-LEGEND = {"selector": False, "itemWidth": 16, "itemGap": 8}
-"""Its "All" and "Inv" are dead, and without text, after a refresh; narrow items fit in half a page."""
-CHARTS = {
-    "echartsOptionsOverridesByChartType": {
-        **{viz: {"legend": LEGEND} for viz in WITH_LEGEND},
-        "bubble_v2": {"legend": LEGEND, "grid": {"right": 28}},  # half of the largest bubble
-    }
-}
-THEME_DEFAULT = {"token": TOKENS, "algorithm": "default", **CHARTS}
-THEME_DARK = {"token": TOKENS, "algorithm": "dark", **CHARTS}
+EXTRA_CATEGORICAL_COLOR_SCHEMES = [theme.COLOUR_SCHEME]
+THEME_DEFAULT = theme.LIGHT
+THEME_DARK = theme.DARK
 
 # ---- what it does otherwise
 

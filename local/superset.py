@@ -20,7 +20,7 @@ from wikiweir.settings import PROJECT, Settings, load
 
 CONFIGURATION = PROJECT / "dashboards" / "superset_config.py"
 """What is the same in every instance."""
-HOOKS = tuple(PROJECT / "dashboards" / name for name in ("action_log.py", "shared_answers.py"))
+HOOKS = tuple(PROJECT / "dashboards" / name for name in ("action_log.py", "shared_answers.py", "theme.py"))
 """That it takes along."""
 SERVING = PROJECT / "local" / "gunicorn_config.py"
 

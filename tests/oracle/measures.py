@@ -55,8 +55,8 @@ def start_of_day(row: Row) -> str:
 
 
 def language(row: Row) -> str:
-    """English name, or code, or the project where the wiki has no language."""
-    return str(row["language_name"] or (row["project"] if row["language"] == "none" else row["language"]))
+    """Code, mul where the wiki has no language."""
+    return "mul" if row["language"] == "none" else str(row["language"])
 
 
 def event_type(row: Row) -> str:
@@ -189,7 +189,7 @@ def battlefield(world: World) -> Iterator[Row]:
     for page in pages:
         way = "added" if page["bytes_added"] >= page["bytes_removed"] else "removed"
         ago = (milliseconds(page["last_edit_at"]) - milliseconds(world.now)) / MINUTE
-        yield page | {"page": f"{page['wiki']}: {page['title']}", "direction": way, "minutes_ago": ago}
+        yield page | {"page": f"{page['title']} ({page['wiki']})", "direction": way, "minutes_ago": ago}
 
 
 def editors(world: World) -> Iterator[Row]:

@@ -42,7 +42,6 @@ TILES = {
             "Edits": total("edits"),
             "Added": total("bytes_added"),
             "Removed": total("bytes_removed"),
-            "Reverts": total("reverts"),
         },
         order="Edits",
         limit=50,

@@ -253,8 +253,9 @@ def test_supersets_pages_load_from_itself_alone(instance: Instance, monkeypatch:
     }
     assert policy["script-src"] == ["'self'", "'strict-dynamic'"]
     assert not conf["ENABLE_CORS"]
-    assert not conf["TOKENS"]["fontUrls"]
-    assert not re.search("https?://(?!www.w3.org/)", superset.CONFIGURATION.read_text(encoding="utf-8"))
+    assert not conf["THEME_DEFAULT"]["token"]["fontUrls"]
+    for file in (superset.CONFIGURATION, *superset.HOOKS):
+        assert not re.search("https?://(?!www.w3.org/)", file.read_text(encoding="utf-8"))
 
 
 def test_superset_opens_to_everybody_only_when_asked(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
