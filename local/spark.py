@@ -46,6 +46,8 @@ def render_defaults(
         "-XX:+UseParallelGC",
         # half the heap for what a micro-batch leaves behind
         "-XX:NewRatio=1",
+        # a driver that has lost a thread to a full heap runs on and does nothing; ended, it is started again
+        "-XX:+ExitOnOutOfMemoryError",
         "-XX:-UsePerfData",
         # the optimising compiler begins three times later: 14 s of processor time a start instead of 17.5 (measured)
         "-XX:Tier4InvocationThreshold=15000",

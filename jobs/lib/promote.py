@@ -42,7 +42,9 @@ def promote_hour(settings: Settings, facts: DataFrame, hour: Hour, tables: Table
 
 def promote_day(settings: Settings, spark: SparkSession, day: Day, tables: Tables) -> None:
     """Replace a day in gold."""
-    _replace(settings, _gold(spark, day, tables, ("day",)))
+    parts = _gold(spark, day, tables, ("day",))
+    # by way of a shuffle: a task of coalesced rows carries them all, and its copies of a day's pages fill Java's heap
+    _replace(settings, [part._replace(rows=part.rows.repartition(1)) for part in parts])
 
 
 def _replace(settings: Settings, parts: Sequence[Part]) -> dict[str, int]:
