@@ -41,8 +41,8 @@ BATCH_SETTINGS = {
     "spark.sql.adaptive.enabled": "false",
     # A write holds one period, or a few: without this it is sorted by period first.
     "spark.sql.maxConcurrentOutputFileWriters": "8",
-    # Rows that come from Arrow stay Arrow. With fewer than the default, 48 MB, they become Java objects, again and again:
-    # the pages of half a day filled a heap of 1 GiB until nothing moved.
+    # Rows that come from Arrow stay Arrow. With fewer than the default's 48 MB they become Java objects, again
+    # and again: the pages of half a day filled a heap of 1 GiB until nothing moved.
     "spark.sql.execution.arrow.localRelationThreshold": "1MB",
     # An hour's facts are kept for a minute.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
