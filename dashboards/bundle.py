@@ -33,9 +33,11 @@ UNREFRESHED = 300
 CSS = """
 [data-test="slice-header"] .anticon-warning { display: none; }
 [data-test="slice-header"] .filter-counts { display: none; }
+.superset-chart-table td:not([title]) { overflow-wrap: anywhere; }
 """
 """Without the triangle that says a table has reached its row limit, as ours do on purpose (the first 100), nor
-the count of filters, which stands on every tile."""
+the count of filters, which stands on every tile. A word longer than its column goes on in the next line: Superset would
+cut it, or let it lie on the next column."""
 
 Files = dict[str, dict[str, Any]]
 

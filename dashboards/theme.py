@@ -76,9 +76,11 @@ LEGEND = {"selector": False, "itemWidth": 16, "itemGap": 8}
 PAGE_NAME = {
     "show": True,
     "position": "left",
+    "verticalAlign": "bottom",  # on the bottom line the neighbours lie beside each other
+    "offset": [2, -5],
     "formatter": "{@[3]}",  # x, y, size, entity
     "width": 135,
-    "overflow": "truncate",
+    "overflow": "break",
     "fontSize": 10,
     "opacity": 1,  # its bubble's otherwise
 }

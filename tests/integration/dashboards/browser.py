@@ -55,6 +55,12 @@ tiles => tiles.filter(tile => [...tile.querySelectorAll('canvas')].some(canvas =
 """
 """Titles of tiles whose last column of pixels is not empty: where a chart has axes, a label or a mark is cut there."""
 
+CUT_CELLS = """
+tiles => tiles.flatMap(tile => [...tile.querySelectorAll('td, td *')])
+  .filter(cell => cell.scrollWidth > cell.clientWidth && cell.clientWidth > 0).map(cell => cell.innerText)
+"""
+"""Texts of cells that are wider than their column: they would be cut, or lie on the next one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -139,6 +145,11 @@ class Person:
     def at_the_edge(self) -> set[str]:
         """Titles of tiles that are drawn up to the right edge."""
         return set(self.page.locator(TILE).evaluate_all(EDGE))
+
+    def cut_cells(self) -> list[str]:
+        """Texts of the cells that do not fit."""
+        found: list[str] = self.page.locator(TILE).evaluate_all(CUT_CELLS)
+        return found
 
     def download(self, title: str, folder: Path) -> str:
         """What the tile's own export gives, as text."""

@@ -28,7 +28,7 @@ from dashboards.sync import connected
 from local import chromium, toolchain
 from local.instance import Instance
 from tests.integration.airflow_rig import AirflowRig
-from tests.integration.dashboards.browser import NARROW, WIDE, Person, person
+from tests.integration.dashboards.browser import NARROW, TALL, WIDE, Person, person
 from tests.integration.parts import wait_for
 from tests.integration.source import inject
 from tests.integration.speed_rig import event
@@ -158,12 +158,15 @@ def test_every_tile_is_drawn(analyst: Person, pictures: Path, story: str) -> Non
         analyst.picture(pictures / f"{story}-{width}.png", width)
         assert analyst.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing hangs over"
         assert not {title for title in analyst.at_the_edge() if charts[titles[title]].viz.startswith(WITH_AXES)}
+        assert not analyst.cut_cells()
 
 
 def test_what_strangers_typed_is_text(rig: AirflowRig, analyst: Person, tmp_path: Path) -> None:
     send_hostile(rig)
     for story, charts in SHOWING.items():
+        analyst.page.set_viewport_size({"width": NARROW, "height": TALL})
         analyst.open(story)
+        assert not analyst.cut_cells()
         assert analyst.page.locator("img[onerror], img[src='x']").count() == 0
         for chart in charts:
             shown = analyst.tile(title_of(story, chart)).text.replace("\u200b", "")
