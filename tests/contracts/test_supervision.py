@@ -18,6 +18,7 @@ from local.supervision import Supervisor
 from wikiweir.clock import SystemClock
 
 CLOCK = SystemClock()
+# 1.2 s: supervisord takes a program for started when it has run for a second (`startsecs`)
 SLEEPER = ProgramSpec(name="sleeper", command=["sleep", "1000"])
 FENCED = ProgramSpec(
     name="fenced",
@@ -28,7 +29,7 @@ CRASHER = ProgramSpec(
     name="crasher", command=["sh", "-c", "echo begun; sleep 1.2; exit 1"], final_exit_codes=(FENCED_EXIT_CODE,)
 )
 PARENT = "import subprocess, time; subprocess.Popen(['sleep', '1001'], process_group=0); time.sleep(1000)"
-"""Its child has a process group of its own, as Airflow's tasks have."""
+"""Its child has a process group of its own, as Airflow's tasks have; both outlast any test, unless they are ended."""
 SWEEPING = ProgramSpec(name="sweeping", command=[sys.executable, "-m", "local.orphans", sys.executable, "-c", PARENT])
 CARELESS = ProgramSpec(name="careless", command=[sys.executable, "-c", PARENT])
 

@@ -163,8 +163,8 @@ def test_every_tile_is_drawn(analyst: Person, pictures: Path, story: str) -> Non
 
 def test_what_strangers_typed_is_text(rig: AirflowRig, analyst: Person, tmp_path: Path) -> None:
     send_hostile(rig)
+    analyst.page.set_viewport_size({"width": NARROW, "height": TALL})
     for story, charts in SHOWING.items():
-        analyst.page.set_viewport_size({"width": NARROW, "height": TALL})
         analyst.open(story)
         assert not analyst.cut_cells()
         assert analyst.page.locator("img[onerror], img[src='x']").count() == 0
